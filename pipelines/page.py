@@ -1,0 +1,107 @@
+"""The page that a reviewer reads first: a run's description, as markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.evaluation import Evaluation
+from pipelines.sweep.search import SweepResult
+from pipelines.sweep.trial import Trial
+
+_BEST = 5
+
+
+def data_section(facts: Mapping[str, Any]) -> str:
+    """Say which data the run learned from; ``facts`` is a two-column table."""
+    rows = [f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items()]
+    return "\n".join(["## The data", "", "| | |", "|---|---|", *rows, ""])
+
+
+def sweep_section(result: SweepResult) -> str:
+    """Say what was tried, which trial won and why.
+
+    Parameters
+    ----------
+    result : SweepResult
+    """
+    states = [trial.state for trial in result.trials]
+    families = sorted({trial.family for trial in result.trials})
+    finished = sorted(
+        (t for t in result.trials if t.state == "FINISHED" and t.score is not None),
+        key=lambda t: (-(t.score or 0.0), t.number),
+    )
+    best = result.best
+    plain = next((t.score for t in finished if t.family == "linear"), None)
+    lines = [
+        "## What was tried",
+        "",
+        f"{len(states)} trials of {', '.join(families)} in {result.seconds:.0f} s: "
+        f"{states.count('FINISHED')} finished, {states.count('KILLED')} stopped early, "
+        f"{states.count('FAILED')} failed. The sweep ended because {result.stopped}.",
+        "",
+        f"**Trial {best.number} ({best.family}) won**: its {result.scoring} on the validation "
+        f"rows, {best.score:.4f}, is the highest of the {len(finished)} that finished"
+        + (
+            f"; the best plain linear model has {plain:.4f}."
+            if plain is not None and best.family != "linear"
+            else "."
+        ),
+        "",
+        f"| trial | family | {result.scoring} | on training rows | configuration |",
+        "|---:|---|---:|---:|---|",
+        *[_trial(trial) for trial in finished[:_BEST]],
+        "",
+    ]
+    if result.importance:
+        named = sorted(result.importance.items(), key=lambda pair: -pair[1])[:_BEST]
+        said = ", ".join(f"`{name}` {share:.0%}" for name, share in named)
+        lines += [f"What mattered most: {said}.", ""]
+    return "\n".join(lines)
+
+
+def confusion_section(evaluation: Evaluation) -> str:
+    """Show the confusion matrix on the sealed rows."""
+    labels = [_cell(label) for label in evaluation.labels]
+    head = "| true \\ predicted | " + " | ".join(labels) + " | recall |"
+    rows = [
+        f"| **{label}** | " + " | ".join(f"{count:,}" for count in counts) + f" | {share} |"
+        for label, counts, share in zip(
+            labels, evaluation.confusion.tolist(), _recalls(evaluation), strict=True
+        )
+    ]
+    return "\n".join(
+        [
+            "## Confusion matrix, on the sealed rows",
+            "",
+            head,
+            "|---" * (len(labels) + 2) + "|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def compose(title: str, sections: Sequence[str]) -> str:
+    """Put a page together."""
+    return "\n".join([f"# {title}", "", *sections])
+
+
+def _recalls(evaluation: Evaluation) -> list[str]:
+    found = []
+    for label in evaluation.labels:
+        known = evaluation.per_class[label]
+        found.append(f"{known['recall']:.3f}" if known["support"] else "–")
+    return found
+
+
+def _trial(trial: Trial) -> str:
+    given = ", ".join(f"{name}={_value(value)}" for name, value in trial.params.items())
+    learned = "" if trial.train_score is None else f"{trial.train_score:.4f}"
+    return f"| {trial.number} | {trial.family} | {trial.score:.4f} | {learned} | {given} |"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,16 @@
+"""``[serve]``: where the service listens and what it writes down."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServeSettings(BaseModel):
+    """``[serve]``: where the service listens and what it writes down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(5001, ge=1, le=65535, description="Port to listen on.")
+    log: str | None = Field(
+        None, description="Prediction log's database; SQLite in the state folder by default."
+    )
+    maximum_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")

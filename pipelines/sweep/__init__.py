@@ -1,0 +1,1 @@
+"""The search for the best configuration within a budget of trials."""

@@ -1,0 +1,924 @@
+"""Runs, models and aliases, in real MLflow stores."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from pydantic import ValidationError
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+
+from pipelines import tracking
+from pipelines.errors import MissingError, ProjectError, ServiceError
+from pipelines.features import Roles, conform, preprocessor
+from pipelines.sweep.trial import Point, Trial
+from pipelines.tracking import DeploySettings, Tracker, TrackingSettings
+
+ROLES = Roles(("dep_delay", "distance"), ("carrier",))
+ROWS = 120
+
+
+@pytest.fixture
+def tracker(tmp_path: Path) -> Tracker:
+    """A new store."""
+    return Tracker.open(TrackingSettings(), tmp_path, "flights")
+
+
+@pytest.fixture
+def run_id(tracker: Tracker) -> str:
+    """An open run."""
+    return tracker.start("run", tags={"tidegate.verb": "run"})
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """A conformed table with missing values in every kind of column."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "dep_delay": rng.normal(size=ROWS),
+            "distance": rng.normal(size=ROWS),
+            "carrier": rng.choice(["AA", "UA", "DL"], ROWS),
+        }
+    )
+    table.loc[::7, "dep_delay"] = np.nan
+    table.loc[::9, "carrier"] = None
+    return conform(table, ROLES)
+
+
+def _labels(frame: pd.DataFrame, kind: str) -> np.ndarray:
+    late = frame["distance"].to_numpy() > 0
+    return {
+        "text": np.where(late, "late", "on time"),
+        "int": np.where(late, 7, -1) + (frame["carrier"] == "AA").to_numpy(),
+        "bool": late,
+    }[kind]
+
+
+def _fit(frame: pd.DataFrame, y: np.ndarray, estimator: ClassifierMixin | None = None) -> Pipeline:
+    model = Pipeline(
+        [("preprocess", preprocessor(ROLES)), ("model", estimator or LogisticRegression())]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(frame, y)
+
+
+def _log(tracker: Tracker, run_id: str, model: Pipeline, frame: pd.DataFrame) -> str:
+    return tracker.log_candidate(
+        run_id,
+        model,
+        example=frame.head(20),
+        predictions=model.predict(frame.head(20)),
+        reference=frame,
+    )
+
+
+def _trial(number: int, **changes: Any) -> Trial:
+    curve = tuple(Point(epoch, 1 / epoch, 0.9, 0.8 + epoch / 100) for epoch in range(1, 6))
+    values = {
+        "number": number,
+        "family": "mlp",
+        "params": {"layers": 4, "alpha": 1e-4, "solver": "adam", "nesterov": True},
+        "state": "FINISHED",
+        "score": 0.85,
+        "train_score": 0.9,
+        "curve": curve,
+        "seconds": 0.5,
+    }
+    return Trial(**{**values, **changes})
+
+
+def _rows(tracker: Tracker, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(tracker.uri.removeprefix("sqlite:///")) as database:
+        return database.execute(query).fetchall()
+
+
+def _python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+# -- the settings and the import ----------------------------------------------------------
+
+
+def test_importing_tracking_imports_none_of_the_heavy_libraries() -> None:
+    """`tidegate --help` must not pay for MLflow, pandas or scikit-learn."""
+    done = _python(
+        """
+        import sys, pipelines.tracking
+        heavy = {"mlflow", "pandas", "sklearn", "numpy", "sqlalchemy"} & set(sys.modules)
+        assert not heavy, heavy
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "ftp://host/x"])
+def test_a_store_is_a_database_or_a_server(uri: str) -> None:
+    """What MLflow cannot keep runs in is refused when the project file is read."""
+    with pytest.raises(ValidationError, match="database URL or a server's address"):
+        TrackingSettings(uri=uri)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alias": "best", "previous_alias": "best"},
+        {"alias": "latest"},
+        {"alias": "v3"},
+        {"alias": "the champion"},
+        {"model": "a/b"},
+        {"model": "a:b"},
+        {"model": ".."},
+        {"model": " "},
+        {"smoke_rows": 0},
+    ],
+)
+def test_names_that_mlflow_refuses_are_refused_in_the_project_file(changes: dict[str, Any]) -> None:
+    """A bad name is the user's mistake, found before any work is done."""
+    with pytest.raises(ValidationError):
+        DeploySettings(**changes)
+
+
+@pytest.mark.parametrize("model", ["flights", "späte flüge 2", "a.b-c_d", None])
+def test_ordinary_model_names_are_taken(model: str | None) -> None:
+    """The project folder's name is the default, so whatever a folder is called should do."""
+    assert DeploySettings(model=model).model == model
+
+
+# -- the store ----------------------------------------------------------------------------
+
+
+def test_a_new_store_is_whole_and_in_wal_mode(tmp_path: Path, tracker: Tracker) -> None:
+    """Everything lies below the state folder, and readers do not block the writer."""
+    assert tracker.uri == f"sqlite:///{tmp_path}/.tidegate/mlflow.db"
+    assert _rows(tracker, "PRAGMA journal_mode") == [("wal",)]
+    assert [path.name for path in tmp_path.iterdir()] == [".tidegate"]
+
+
+def test_nothing_is_written_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame
+) -> None:
+    """MLflow's own defaults are relative to wherever the command was called."""
+    away = tmp_path / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    tracker = Tracker.open(TrackingSettings(uri="sqlite:///runs.db"), tmp_path / "project", "m")
+    run_id = tracker.start("run", tags={})
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    tracker.register(run_id, "m", {})
+    assert list(away.iterdir()) == []
+    assert (tmp_path / "project" / "runs.db").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "späte flüge", "100% #1", "a+b&c"])
+def test_a_project_folder_may_have_any_name(tmp_path: Path, name: str, frame: pd.DataFrame) -> None:
+    """Paths become URLs and back on the way to a model."""
+    tracker = Tracker.open(TrackingSettings(), tmp_path / name, name)
+    run_id = tracker.start("run", tags={})
+    tracker.log_files(run_id, {"gate/report.md": "fine"})
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    version = tracker.register(run_id, "flights", {})
+    assert tracker.read_file(run_id, "gate/report.md") == b"fine"
+    assert len(tracker.load_version("flights", version).answers) == 20
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_experiment_is_found_again(tmp_path: Path, tracker: Tracker) -> None:
+    """A second run of a project lands beside the first."""
+    again = Tracker.open(TrackingSettings(), tmp_path, "flights")
+    named = Tracker.open(TrackingSettings(experiment="other"), tmp_path, "flights")
+    assert again.experiment_id == tracker.experiment_id != named.experiment_id
+
+
+def test_a_deleted_experiment_is_refused(tmp_path: Path, tracker: Tracker) -> None:
+    """MLflow would refuse each run in it, one by one."""
+    tracker._client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(ProjectError, match="deleted") as caught:
+        Tracker.open(TrackingSettings(), tmp_path, "flights")
+    assert "restore" in caught.value.next_move
+
+
+def test_a_store_that_was_moved_is_refused(tmp_path: Path, tracker: Tracker) -> None:
+    """A copied project would write its models into the first one's folder."""
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / ".tidegate").rename(moved / ".tidegate")
+    with pytest.raises(ProjectError, match="was made elsewhere"):
+        Tracker.open(TrackingSettings(), moved, "flights")
+
+
+def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    """The message says which path is in the way."""
+    (tmp_path / ".tidegate").write_text("")
+    with pytest.raises(ServiceError, match=r"\.tidegate"):
+        Tracker.open(TrackingSettings(), tmp_path, "flights")
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    """A damaged store is not overwritten."""
+    store = tmp_path / ".tidegate" / "mlflow.db"
+    store.parent.mkdir()
+    store.write_text("not a database " * 100)
+    with pytest.raises(ServiceError, match="not a database"):
+        Tracker.open(TrackingSettings(), tmp_path, "flights")
+    assert store.read_text() == "not a database " * 100
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    """The plain postgresql:// means a driver that tidegate does not bring."""
+    with pytest.raises(ServiceError, match="psycopg2") as caught:
+        Tracker.open(TrackingSettings(uri="postgresql://me:secret@localhost/x"), tmp_path, "m")
+    assert "postgresql+psycopg" in caught.value.next_move
+    assert "secret" not in str(caught.value)
+
+
+_AS_NOBODY = """
+    import os, sys
+    import mlflow.sklearn, mlflow.store.tracking.sqlalchemy_store, pipelines.features
+    import mlflow.store.model_registry.sqlalchemy_store
+    from pathlib import Path
+    from pipelines.errors import ServiceError
+    from pipelines.tracking import Tracker, TrackingSettings
+    if os.geteuid() == 0:
+        os.setegid(65534)
+        os.seteuid(65534)
+    try:
+        Tracker.open(TrackingSettings(), Path(sys.argv[1]), "flights").start("run", tags={})
+    except ServiceError as err:
+        print(err)
+    else:
+        print("no error")
+"""
+
+
+@pytest.fixture
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that another user may enter and not change."""
+    folder = tmp_path_factory.mktemp("public")
+    for parent in (folder, folder.parent, folder.parent.parent):
+        parent.chmod(0o755)
+    return folder
+
+
+def test_a_read_only_folder_is_a_service_error(public: Path) -> None:
+    """The message says which folder, and what to do."""
+    public.chmod(0o555)
+    done = _python(_AS_NOBODY, public)
+    assert "Runs are kept in a SQLite file." in done.stdout, done.stdout + done.stderr
+    assert "Permission denied" in done.stdout
+    assert "make the folder writable" in done.stdout
+
+
+def test_a_read_only_store_is_a_service_error(public: Path) -> None:
+    """A store that can be read and not written stops the run at its start, without a trace."""
+    Tracker.open(TrackingSettings(), public, "flights")
+    for path in [public, *public.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = _python(_AS_NOBODY, public)
+    assert "make the folder writable" in done.stdout, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- servers ------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    """Nothing is tried for minutes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with pytest.raises(ServiceError, match="refused") as caught:
+            Tracker.open(TrackingSettings(uri=uri), tmp_path, "flights")
+    assert uri in caught.value.found
+
+
+def test_a_server_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is taken is not yet an answer."""
+    monkeypatch.setattr(tracking, "REACH_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://me:secret@127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ServiceError, match="answers") as caught:
+            Tracker.open(TrackingSettings(uri=uri), tmp_path, "flights")
+    assert "secret" not in str(caught.value)
+
+
+# -- runs ---------------------------------------------------------------------------------
+
+
+def test_a_run_is_read_back_as_it_was_logged(tracker: Tracker, run_id: str) -> None:
+    """Tags, parameters and metrics survive, with keys that MLflow takes."""
+    tracker.log_params(
+        run_id, {"data": "flights.parquet", "rows": 3, **{f"p{i}": i for i in range(150)}}
+    )
+    tracker.log_metrics(run_id, {"accuracy": 0.9, "recall[spät|x]": np.float64(0.5), "none": None})
+    tracker.set_tags(run_id, {"tidegate.verdict": "passed"})
+    tracker.finish(run_id, "FINISHED")
+    run = tracker.run(run_id)
+    assert (run.name, run.status) == ("run", "FINISHED")
+    assert run.metrics == {"accuracy": 0.9, "recall_spät_x_": 0.5}
+    assert run.params["rows"] == "3"
+    assert len(run.params) == 152
+    assert run.tags["tidegate.verdict"] == "passed"
+    assert run.start_time is not None
+    assert run.end_time is not None
+    assert run.start_time <= run.end_time
+
+
+def test_long_values_are_cut_and_not_refused(tracker: Tracker, run_id: str) -> None:
+    """A long path or error message must not end a run."""
+    tracker.log_params(run_id, {"k" * 300: "v" * 9_000})
+    tracker.set_tags(run_id, {"tidegate.error": "e" * 9_000})
+    run = tracker.run(run_id)
+    assert {len(key) for key in run.params} == {250}
+    assert next(iter(run.params.values())).endswith("v…")
+    assert len(run.tags["tidegate.error"]) == 8_000
+
+
+def test_the_page_is_shown_and_kept_whole(tracker: Tracker, run_id: str) -> None:
+    """What MLflow cannot show is cut at a line, and says where the rest is."""
+    page = "# Title\n" + "".join(f"| {n} | value |\n" for n in range(2_000))
+    tracker.describe(run_id, page)
+    shown = tracker.run(run_id).tags["mlflow.note.content"]
+    table, _, rest = shown.partition("\n\n")
+    assert len(shown) <= 8_000
+    assert table.endswith(" |")
+    assert "page.md" in rest
+    assert tracker.read_file(run_id, "page.md") == page.encode()
+
+
+def test_files_are_kept_under_their_paths(tmp_path: Path, tracker: Tracker, run_id: str) -> None:
+    """Text, bytes, a file and a folder."""
+    folder = tmp_path / "docs"
+    (folder / "static").mkdir(parents=True)
+    (folder / "static" / "page.css").write_text("p {}")
+    tracker.log_files(
+        run_id,
+        {"a/é.md": "é", "b.png": b"\x89", "docs": folder, "c.css": folder / "static" / "page.css"},
+    )
+    assert tracker.read_file(run_id, "a/é.md") == "é".encode()
+    assert tracker.read_file(run_id, "b.png") == b"\x89"
+    assert tracker.read_file(run_id, "docs/static/page.css") == b"p {}"
+    assert tracker.read_file(run_id, "c.css") == b"p {}"
+    assert tracker.read_file(run_id, "a/none.md") is None
+
+
+def test_the_data_is_named_once_for_each_use(tracker: Tracker, run_id: str) -> None:
+    """Training and validation rows of one table are two inputs of the run."""
+    frame = pd.DataFrame({"x": [1, 2], "when": pd.to_datetime(["2013-01-01"] * 2), "y": ["a", "b"]})
+    for context in ("training", "validation"):
+        tracker.log_dataset(
+            run_id,
+            frame,
+            name="flights",
+            target="y",
+            fingerprint="ab" * 32,
+            origin="postgresql://db/flights",
+            context=context,
+        )
+    inputs = tracker._client.get_run(run_id).inputs.dataset_inputs
+    assert {i.tags[0].value for i in inputs} == {"training", "validation"}
+    assert {i.dataset.digest for i in inputs} == {"abababab-training", "abababab-validation"}
+    assert '"num_rows": 2' in inputs[0].dataset.profile
+
+
+def test_a_missing_run_is_said_to_be_missing(tracker: Tracker) -> None:
+    """A run that is not there is the caller's mistake, not the store's."""
+    with pytest.raises(MissingError, match="no run"):
+        tracker.run("0" * 32)
+    with pytest.raises(MissingError, match="no run"):
+        tracker.candidate("no such/run")
+
+
+def test_the_latest_run_is_no_trial_and_has_the_tags(tracker: Tracker) -> None:
+    """Trials are newer than the run that they belong to."""
+    first = tracker.start("one", tags={"tidegate.stage": "trained"})
+    quoted = tracker.start("two", tags={"tidegate.stage": "it's"})
+    tracker.log_trial(first, _trial(0))
+    tracker.flush()
+    found = [tracker.latest({"tidegate.stage": stage}) for stage in ("trained", "it's", "judged")]
+    assert [run and run.run_id for run in found] == [first, quoted, None]
+
+
+# -- trials -------------------------------------------------------------------------------
+
+
+def test_a_trial_is_a_run_of_its_own(tracker: Tracker, run_id: str) -> None:
+    """With flat parameters, its learning curve by epoch, its state and its parent."""
+    tracker.log_trial(run_id, _trial(3))
+    tracker.log_trial(run_id, _trial(4, state="KILLED", error="below the floor"))
+    tracker.log_trial(run_id, _trial(5, state="FAILED", score=None, train_score=None, curve=()))
+    tracker.flush()
+    trials = tracker._client.search_runs(
+        [tracker.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{run_id}'",
+        order_by=["tags.`tidegate.trial`"],
+    )
+    first, killed, failed = trials
+    assert [trial.info.status for trial in trials] == ["FINISHED", "KILLED", "FAILED"]
+    assert first.data.params == {
+        "family": "mlp",
+        "layers": "4",
+        "alpha": "0.0001",
+        "solver": "adam",
+        "nesterov": "True",
+    }
+    assert first.data.metrics["score"] == 0.85
+    curve = tracker._client.get_metric_history(first.info.run_id, "epoch_score")
+    assert [(point.step, point.value) for point in curve] == [
+        (p.epoch, p.score) for p in _trial(3).curve
+    ]
+    assert killed.data.tags["tidegate.error"] == "below the floor"
+    assert "score" not in failed.data.metrics
+    assert first.info.end_time - first.info.start_time == 500
+
+
+def test_a_long_learning_curve_is_logged_whole(tracker: Tracker, run_id: str) -> None:
+    """MLflow takes a thousand values at a time."""
+    curve = tuple(Point(epoch, 1.0, 0.9, 0.8) for epoch in range(1, 701))
+    tracker.log_trial(run_id, _trial(0, curve=curve))
+    tracker.flush()
+    assert _rows(tracker, "SELECT count(*) FROM metrics WHERE key LIKE 'epoch%'") == [(2100,)]
+
+
+def test_two_processes_write_trials_into_one_new_store(tmp_path: Path) -> None:
+    """Neither meets a locked database, not even while both make the store."""
+    code = """
+        import sys
+        from pathlib import Path
+        from pipelines.sweep.trial import Point, Trial
+        from pipelines.tracking import Tracker, TrackingSettings
+        tracker = Tracker.open(TrackingSettings(), Path(sys.argv[1]), "flights")
+        run_id = tracker.start("run", tags={})
+        curve = tuple(Point(e, 1.0, 0.9, 0.8) for e in range(1, 31))
+        for number in range(40):
+            tracker.log_trial(run_id, Trial(number, "mlp", {"n": number}, "FINISHED", 0.8, 0.9, curve))
+            tracker.log_metrics(run_id, {f"m{number}": 1.0})
+        tracker.finish(run_id, "FINISHED")
+    """
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    tracker = Tracker.open(TrackingSettings(), tmp_path, "flights")
+    assert _rows(tracker, "SELECT status, count(*) FROM runs GROUP BY status") == [("FINISHED", 82)]
+    assert _rows(tracker, "SELECT count(*) FROM metrics") == [(2 * 40 * (3 + 90 + 1),)]
+
+
+def test_a_closed_run_closes_its_trials(tracker: Tracker, run_id: str) -> None:
+    """Ctrl-C leaves nothing open."""
+    child = tracker._client.create_run(
+        tracker.experiment_id, tags={"mlflow.parentRunId": run_id}
+    ).info.run_id
+    other = tracker.start("another", tags={})
+    tracker.log_trial(run_id, _trial(0))
+    tracker.finish(run_id, "KILLED")
+    statuses = dict(_rows(tracker, "SELECT run_uuid, status FROM runs"))
+    assert statuses[run_id] == statuses[child] == "KILLED"
+    assert statuses[other] == "RUNNING"
+    assert sorted(statuses.values()) == ["FINISHED", "KILLED", "KILLED", "RUNNING"]
+
+
+def test_a_lost_trial_fails_the_run(tracker: Tracker, run_id: str) -> None:
+    """A run that says FINISHED has all its trials."""
+    _rows(tracker, "ALTER TABLE params RENAME TO gone")
+    for number in range(3):
+        tracker.log_trial(run_id, _trial(number))
+    _rows(tracker, "SELECT 1")
+    with pytest.raises(ServiceError, match="3 not written"):
+        tracker._writer.flush()
+    tracker.log_trial(run_id, _trial(3))
+    while tracker._writer._queue.unfinished_tasks:
+        time.sleep(0.01)
+    _rows(tracker, "ALTER TABLE gone RENAME TO params")
+    with pytest.raises(ServiceError, match="1 not written"):
+        tracker.finish(run_id, "FINISHED")
+    assert {status for (status,) in _rows(tracker, "SELECT status FROM runs")} == {"FAILED"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, tracker: Tracker) -> None:
+    """Trials, files and models that find no room give a ServiceError; the store stays whole."""
+    before = tracker.start("before", tags={})
+    done = _python(
+        """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np, pandas as pd
+        from pipelines.errors import ServiceError
+        from pipelines.features import Roles, conform, preprocessor
+        from pipelines.sweep.trial import Trial
+        from pipelines.tracking import Tracker, TrackingSettings
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import Pipeline
+        tracker = Tracker.open(TrackingSettings(), Path(sys.argv[1]), "flights")
+        run_id = tracker.start("full", tags={})
+        rows = conform(pd.DataFrame({"x": np.arange(50.0)}), Roles(("x",), ()))
+        steps = [("preprocess", preprocessor(Roles(("x",), ()))), ("model", LogisticRegression())]
+        model = Pipeline(steps).fit(rows, rows["x"] > 20)
+        room = 200_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        def candidate():
+            tracker.log_candidate(run_id, model, example=rows, predictions=model.predict(rows),
+                                  reference=pd.DataFrame({"x": np.random.rand(200_000)}))
+        def trials():
+            for number in range(500):
+                tracker.log_trial(run_id, Trial(number, "mlp", {}, "FINISHED", 0.8, error="e" * 999))
+            tracker.finish(run_id, "FINISHED")
+        def files():
+            tracker.log_files(run_id, {"big.bin": b"x" * 2 * room})
+        for act in (files, candidate, trials):
+            try:
+                act()
+            except ServiceError as err:
+                print(act.__name__, err.next_move, "|", err.found)
+            else:
+                print(act.__name__, "no error")
+        """,
+        tmp_path,
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["files", "candidate", "trials"], done.stderr
+    assert all("free some space" in line for line in lines), done.stdout
+    assert "Traceback" not in done.stderr
+    assert _rows(tracker, "PRAGMA integrity_check") == [("ok",)]
+    tracker.finish(before, "FINISHED")
+    assert tracker.run(before).status == "FINISHED"
+
+
+# -- models -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["text", "int", "bool"])
+def test_a_candidate_comes_back_as_it_was(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame, kind: str
+) -> None:
+    """Model, columns, example, answers and reference sample, whatever the labels are."""
+    y = _labels(frame, kind)
+    model = _fit(frame, y)
+    uri = _log(tracker, run_id, model, frame)
+    found = tracker.candidate(run_id)
+    assert uri.startswith("models:/m-")
+    assert found.roles == ROLES
+    pd.testing.assert_frame_equal(found.example, frame.head(20))
+    assert found.answers.dtype == model.predict(frame.head(20)).dtype
+    np.testing.assert_array_equal(found.answers, model.predict(frame.head(20)))
+    np.testing.assert_array_equal(found.model.predict_proba(frame), model.predict_proba(frame))
+    np.testing.assert_array_equal(found.model.classes_, np.unique(y))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier((8,), max_iter=3, random_state=np.random.RandomState(0)),
+        MLPClassifier((8,), max_iter=3, solver="sgd", momentum=0.3),
+        HistGradientBoostingClassifier(max_iter=5),
+        HistGradientBoostingClassifier(max_iter=5, early_stopping=True, categorical_features=[2]),
+        LogisticRegression(),
+    ],
+    ids=["adam", "sgd", "boosting", "boosting-early", "linear"],
+)
+def test_every_family_is_on_the_list_of_trusted_types(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame, estimator: ClassifierMixin
+) -> None:
+    """A model that cannot be read back must not be found out at deployment."""
+    for kind in ("text", "int"):
+        model = _fit(frame, _labels(frame, kind), estimator)
+        _log(tracker, run_id, model, frame)
+        found = tracker.candidate(run_id)
+        np.testing.assert_array_equal(found.model.predict(frame), model.predict(frame))
+
+
+def test_a_candidate_loads_where_tidegate_is_not(
+    tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """MLflow alone loads it, both ways, and answers rows with missing values alike."""
+    model = _fit(frame, _labels(frame, "text"), MLPClassifier((8,), max_iter=3))
+    _log(tracker, run_id, model, frame)
+    version = tracker.register(run_id, "flights", {})
+    location = tracker._client.get_model_version_download_uri("flights", version)
+    frame.to_pickle(tmp_path / "rows.pickle")
+    np.save(tmp_path / "answers.npy", model.predict(frame))
+    done = _python(
+        """
+        import sys
+
+        class Nowhere:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in ("pipelines", "flows", "checks"):
+                    raise ModuleNotFoundError(name)
+
+        sys.meta_path.insert(0, Nowhere())
+        import mlflow, numpy as np, pandas as pd
+        rows = pd.read_pickle("rows.pickle")
+        answers = np.load("answers.npy")
+        location = sys.argv[1]
+        assert (mlflow.sklearn.load_model(location).predict(rows) == answers).all()
+        assert (mlflow.pyfunc.load_model(location).predict(rows) == answers).all()
+        """,
+        location,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_integer_column_that_gains_a_missing_value_still_fits_the_signature(
+    tracker: Tracker, run_id: str
+) -> None:
+    """Numbers are doubles in the signature: a required long would refuse the first gap."""
+    raw = pd.DataFrame(
+        {"dep_delay": range(60), "distance": range(60), "carrier": ["AA", "UA"] * 30}
+    )
+    frame = conform(raw, ROLES)
+    _log(tracker, run_id, _fit(frame, _labels(frame, "bool") ^ (frame.index % 2 == 0)), frame)
+    model = tracker._client.get_logged_model(tracker._model_id(run_id))
+    text = (Path(model.artifact_location.removeprefix("file://")) / "MLmodel").read_text()
+    assert '"type": "double", "name": "distance"' in text
+    assert "long" not in text
+
+
+def test_a_model_file_with_foreign_code_is_not_loaded(
+    tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """Not even when the MLmodel file beside it calls that code trusted."""
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    (file,) = (tmp_path / ".tidegate" / "artifacts").rglob("model.skops")
+    skops.io.dump({"run": subprocess.Popen}, file)
+    with (file.parent / "MLmodel").open("a") as stream:
+        stream.write("\nskops_trusted_types: [subprocess.Popen]\n")
+    with pytest.raises(ServiceError, match="Popen"):
+        tracker.candidate(run_id)
+
+
+def test_a_type_that_is_not_trusted_is_not_logged(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """What could not be loaded later is refused now, and no run names it."""
+    model = _fit(frame, _labels(frame, "text"))
+    model.steps.append(("later", subprocess.Popen))
+    with pytest.raises(ServiceError, match="Popen"):
+        tracker.log_candidate(
+            run_id,
+            model,
+            example=frame.head(3),
+            predictions=np.array(["late"] * 3),
+            reference=frame,
+        )
+    with pytest.raises(MissingError, match="no model"):
+        tracker.candidate(run_id)
+
+
+def test_a_damaged_model_is_a_service_error(
+    tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """Half a file is told apart from no model at all."""
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    (file,) = (tmp_path / ".tidegate" / "artifacts").rglob("model.skops")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ServiceError, match="read back"):
+        tracker.candidate(run_id)
+
+
+def test_the_reference_sample_keeps_its_types(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """Dates, categories and labels are there for whoever compares later rows with it."""
+    reference = frame.assign(
+        when=pd.date_range("2013-01-01", periods=ROWS), mixed=[1, "one"] * (ROWS // 2), y=True
+    )
+    model = _fit(frame, _labels(frame, "text"))
+    tracker.log_candidate(
+        run_id,
+        model,
+        example=frame.head(2),
+        predictions=model.predict(frame.head(2)),
+        reference=reference,
+    )
+    found = tracker.reference("flights", tracker.register(run_id, "flights", {}))
+    assert found["when"].dtype.kind == "M"
+    assert found["y"].dtype == bool
+    assert found["mixed"].tolist() == ["1", "one"] * (ROWS // 2)
+    assert found["carrier"].isna().sum() == frame["carrier"].isna().sum()
+
+
+# -- the registry -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def version(tracker: Tracker, frame: pd.DataFrame) -> Callable[[str], str]:
+    """Train and register a model; returns its version."""
+
+    def make(kind: str = "text") -> str:
+        run_id = tracker.start("run", tags={})
+        _log(tracker, run_id, _fit(frame, _labels(frame, kind)), frame)
+        return tracker.register(run_id, "flights", {"tidegate.verdict": "passed"})
+
+    return make
+
+
+def test_no_champion_yet_is_none(tracker: Tracker, version: Callable[[], str]) -> None:
+    """Neither without the model nor without the alias is anything wrong."""
+    assert tracker.champion("flights", "champion") is None
+    version()
+    assert tracker.champion("flights", "champion") is None
+    assert tracker.ledger("nothing") == ()
+
+
+def test_a_champion_that_cannot_be_read_is_an_error(
+    tracker: Tracker, version: Callable[[], str]
+) -> None:
+    """A gate that took it for "no champion yet" would let anything pass."""
+    tracker.promote("flights", version(), "champion", "previous")
+    _rows(tracker, "ALTER TABLE model_versions RENAME TO gone")
+    with pytest.raises(ServiceError, match="champion"):
+        tracker.champion("flights", "champion")
+
+
+def test_promotion_keeps_the_previous_champion(
+    tracker: Tracker, version: Callable[[], str]
+) -> None:
+    """Both aliases and the ledger say what replaced what."""
+    first, second = version(), version()
+    assert tracker.promote("flights", first, "champion", "previous").replaced is None
+    assert tracker.promote("flights", second, "champion", "previous").replaced == first
+    champion, previous = (tracker.champion("flights", a) for a in ("champion", "previous"))
+    assert champion is not None
+    assert previous is not None
+    assert (champion.version, previous.version) == (second, first)
+    assert champion.tags == {"tidegate.verdict": "passed"}
+    assert [(m.before, m.after) for m in tracker.ledger("flights")] == [
+        (first, second),
+        (None, first),
+    ]
+
+
+def test_promoting_the_champion_changes_nothing(
+    tracker: Tracker, version: Callable[[], str]
+) -> None:
+    """The previous champion is not forgotten when a deploy is done twice."""
+    first, second = version(), version()
+    tracker.promote("flights", first, "champion", "previous")
+    tracker.promote("flights", second, "champion", "previous")
+    again = tracker.promote("flights", second, "champion", "previous")
+    tracker.undo(again)
+    found = [tracker.champion("flights", alias) for alias in ("champion", "previous")]
+    assert [v and v.version for v in found] == [second, first]
+    assert len(tracker.ledger("flights")) == 2
+
+
+def test_a_promotion_can_be_undone(tracker: Tracker, version: Callable[[], str]) -> None:
+    """Both aliases name again what they named before, also when that was nothing."""
+    first, second, third = version(), version(), version()
+    tracker.undo(tracker.promote("flights", first, "champion", "previous"))
+    assert tracker.champion("flights", "champion") is None
+    tracker.promote("flights", first, "champion", "previous")
+    tracker.promote("flights", second, "champion", "previous")
+    tracker.undo(tracker.promote("flights", third, "champion", "previous"))
+    found = [tracker.champion("flights", alias) for alias in ("champion", "previous")]
+    assert [v and v.version for v in found] == [second, first]
+    newest = tracker.ledger("flights")[0]
+    assert (newest.before, newest.after) == (third, second)
+
+
+def test_a_crash_between_register_and_alias_can_be_repeated(
+    tmp_path: Path, tracker: Tracker, version: Callable[[], str], frame: pd.DataFrame
+) -> None:
+    """The champion is the old one, and the next try takes the same version up again."""
+    old = version()
+    tracker.promote("flights", old, "champion", "previous")
+    run_id = tracker.start("run", tags={})
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    done = _python(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from pipelines.tracking import Tracker, TrackingSettings
+        tracker = Tracker.open(TrackingSettings(), Path(sys.argv[1]), "flights")
+        print(tracker.register(sys.argv[2], "flights", {"tidegate.verdict": "passed"}), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        tmp_path,
+        run_id,
+    )
+    champion = tracker.champion("flights", "champion")
+    assert champion is not None
+    assert champion.version == old
+    assert tracker.register(run_id, "flights", {"tidegate.verdict": "again"}) == done.stdout.strip()
+    tracker.promote("flights", done.stdout.strip(), "champion", "previous")
+    champion = tracker.champion("flights", "champion")
+    assert champion is not None
+    assert (champion.version, champion.run_id) == (done.stdout.strip(), run_id)
+    assert champion.tags == {"tidegate.verdict": "again"}
+
+
+def test_a_second_candidate_of_a_run_gets_a_version_of_its_own(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """What is registered is what the run logged last."""
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    first = tracker.register(run_id, "flights", {})
+    _log(tracker, run_id, _fit(frame, _labels(frame, "bool")), frame)
+    second = tracker.register(run_id, "flights", {})
+    assert first != second
+    assert tracker.load_version("flights", second).answers.dtype == bool
+
+
+@pytest.mark.parametrize("wanted", ["9", "champion"])
+def test_a_version_that_is_not_there_is_missing(
+    tracker: Tracker, version: Callable[[], str], wanted: str
+) -> None:
+    """With a model of that name and without one."""
+    for name in ("nothing", "flights"):
+        with pytest.raises(MissingError, match=wanted):
+            tracker.load_version(name, wanted)
+        version()
+
+
+def test_a_version_can_be_loaded_by_its_alias(
+    tracker: Tracker, version: Callable[[str], str]
+) -> None:
+    """Serving names the alias and no number."""
+    version("bool")
+    tracker.promote("flights", version("text"), "champion", "previous")
+    assert tracker.load_version("flights", "champion").answers.dtype.kind == "U"
+
+
+# -- a server -----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_everything_works_against_a_server_until_it_stops(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own server, over HTTP; when it goes away, each call says so and ends."""
+    local = Tracker.open(TrackingSettings(), tmp_path / "server", "elsewhere")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            local.ui_command(host="127.0.0.1", port=port),
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+    try:
+        settings = TrackingSettings(uri=f"http://127.0.0.1:{port}")
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                tracker = Tracker.open(settings, tmp_path / "project", "flights")
+                break
+            except ServiceError:
+                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+                time.sleep(0.5)
+        run_id = tracker.start("run", tags={})
+        tracker.log_trial(run_id, _trial(0))
+        tracker.describe(run_id, "# A page")
+        model = _fit(frame, _labels(frame, "text"))
+        _log(tracker, run_id, model, frame)
+        chosen = tracker.register(run_id, "flights", {})
+        tracker.promote("flights", chosen, "champion", "previous")
+        found = tracker.load_version("flights", "champion")
+        np.testing.assert_array_equal(found.model.predict(frame), model.predict(frame))
+        assert len(tracker.reference("flights", chosen)) == ROWS
+        assert tracker.read_file(run_id, "page.md") == b"# A page"
+        with pytest.raises(ProjectError, match="is the server"):
+            tracker.ui_command(host="127.0.0.1", port=1)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()
+    with pytest.raises(ServiceError, match="server at tracking.uri"):
+        tracker.champion("flights", "champion")
