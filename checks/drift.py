@@ -194,7 +194,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def drift_pages(
     reference: "pd.DataFrame",
     current: "pd.DataFrame",
-    report: Report,
     *,
     numeric: Sequence[str],
     categorical: Sequence[str],

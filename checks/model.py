@@ -485,7 +485,7 @@ class _Rule:
             self.claim,
             Status.ERROR,
             limit=self.limit,
-            reason=f"Could not be judged: {said.rstrip('.')}.",
+            reason=f"Could not be judged: {said.rstrip('.')}" + ("" if said.endswith("?") else "."),
             details=details,
         )
 

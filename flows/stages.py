@@ -82,7 +82,7 @@ def call(
     worker runs keeps them.
     """
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state: State[Outcome] = flow(
+        state: Any = flow(
             str(session.project.folder),
             list(overrides),
             session=session,

@@ -195,6 +195,6 @@ def train(
         outcome = session.conclude(
             None,
             model=Model(session.project.model),
-            metrics={result.scoring: result.best.score, **evaluation.metrics},
+            metrics=evaluation.metrics,
         )
     return conclude(outcome)

@@ -1,11 +1,14 @@
 """Reading a table: CSV, Parquet or SQL to a frame, and the fingerprint of what was read."""
 
+import codecs
 import hashlib
+import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,8 +23,11 @@ SHOWN = 5
 MINIMUM_ROWS = 10
 """Fewer rows than this cannot be split into three sides."""
 
-_MOST_MISSING = 0.5
-_BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_LARGEST_CELL = 10_000_000
+
+_PASSWORD = re.compile(r"(?P<head>^[\w+.-]+://[^:/@?#]*:).+(?P<tail>@)")
+# As a parameter of the address, also inside an ODBC string, whose "=" and ";" are quoted.
+_PASSWORD_PARAMETER = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))(?:(?!%3B)[^&#;])+")
 
 
 class SplitSettings(BaseModel):
@@ -52,12 +58,16 @@ class SplitSettings(BaseModel):
     def _check(self) -> Self:
         if self.validation + self.sealed >= 1:
             raise ValueError("validation and sealed leave rows to train on: their sum is below 1")
+        instants = [i for i in (self.validation_from, self.sealed_from, self.until) if i]
         if self.method != "time":
+            if instants:
+                raise ValueError('validation_from, sealed_from and until go with method = "time"')
             return self
         if self.validation_from is None or self.sealed_from is None:
             raise ValueError("a split by time needs validation_from and sealed_from")
-        instants = [i for i in (self.validation_from, self.sealed_from, self.until) if i]
-        moments = [str(instant) for instant in instants]
+        moments = [_moment(instant) for instant in instants]
+        if len({moment.tzinfo is None for moment in moments}) > 1:
+            raise ValueError("either each instant of the split has a time zone, or none has")
         if moments != sorted(set(moments)):
             raise ValueError("validation_from comes before sealed_from, and that before until")
         return self
@@ -106,6 +116,10 @@ class DataSettings(BaseModel):
                 raise ValueError(f"data.drop.{column} needs a reason: its readers will ask")
         if self.target in (self.time, self.id, self.group, *self.drop):
             raise ValueError("the target is neither the time, id or group column nor dropped")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError("data.encoding is one that Python knows, such as latin-1") from None
         return self
 
 
@@ -136,20 +150,10 @@ def is_url(source: str) -> bool:
 
 
 def masked(source: str) -> str:
-    """Return a database address without its password."""
+    """Return an address with ``***`` for its password; one without a password, as it is."""
     if not is_url(source):
         return source
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(source).render_as_string(hide_password=True)
-    except ArgumentError:
-        # An http address, of an MLflow server: the same place holds its password.
-        head, at, tail = source.partition("://")[2].rpartition("@")
-        user = head.partition(":")[0]
-        hidden = f"{user}:***@" if ":" in head else f"{head}{at}"
-        return f"{source.partition('://')[0]}://{hidden}{tail}"
+    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\g<head>***\g<tail>", source))
 
 
 def read(settings: DataSettings, folder: Path) -> Dataset:
@@ -178,8 +182,8 @@ def read(settings: DataSettings, folder: Path) -> Dataset:
             found=f"{len(frame)} in {masked(settings.source)}",
             next_move="give the whole table",
         )
-    _check_target(frame[settings.target])
-    _check_finite(frame)
+    _check_target(frame[settings.target], settings.positive)
+    _check_finite(frame.drop(columns=list(settings.drop)))
     if settings.time is not None:
         frame[settings.time] = parse_time(frame[settings.time])
     return Dataset(frame, settings, fingerprint(frame), masked(settings.source))
@@ -203,68 +207,120 @@ def read_frame(
     DataError, ServiceError
         As `read`.
     """
+    from pandas.api.types import is_object_dtype
+
     where = settings.source if source is None else source
     if is_url(where):
-        return _read_sql(where, settings.query if source is None else query)
-    path = folder / where
-    _check_file(path)
-    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, settings.encoding)
-    duplicated = frame.columns[frame.columns.duplicated()]
-    if len(duplicated):
-        raise _duplicates(path, list(duplicated))
+        frame = _read_sql(where, settings.query if source is None else query, folder)
+    else:
+        path = folder / where
+        frame = _READERS[_check_file(path)](path, settings.encoding)
+    shown = masked(where)
+    frame.columns = [str(name) for name in frame.columns]
+    _check_names(shown, list(frame.columns))
     if frame.empty:
         raise DataError(
             "A table has rows.",
-            found=f"{path} has a header of {len(frame.columns)} columns and no row",
-            next_move="check the export that wrote it",
+            found=f"{shown} gives {len(frame.columns)} columns and no row",
+            next_move="check the export or the query that makes it",
         )
+    for column in frame.columns:
+        if is_object_dtype(frame[column]) and frame[column].isna().all():
+            frame[column] = frame[column].astype("float64")
     return frame
 
 
 def fingerprint(frame: "pd.DataFrame") -> str:
     """Return a SHA-256 of the table's content, whatever the order of rows and columns.
 
-    Any cell, a column's name and the number of equal rows change it; a wider type of the
-    same values does not.
+    Any cell, a column's name or type, and the number of equal rows change it.
     """
     import numpy as np
 
     from pipelines.split import hash_rows
 
     digest = hashlib.sha256()
-    for name in sorted(str(column) for column in frame.columns):
-        digest.update(name.encode() + b"\0")
+    for column in sorted(f"{name}\0{frame[name].dtype}\0" for name in frame.columns):
+        digest.update(column.encode())
     digest.update(np.sort(hash_rows(frame)).tobytes())
     return digest.hexdigest()
 
 
 def parse_time(values: "pd.Series") -> "pd.Series":
-    """Read a column as datetimes.
+    """Read a column as datetimes: ISO 8601, else one format for the whole column.
 
     Raises
     ------
     DataError
-        Some values are no dates.
+        Some values are no dates, or all can be read both day first and month first.
     """
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
-    parsed = pd.to_datetime(values, errors="coerce", format="ISO8601")
-    if parsed.notna().sum() < values.notna().sum():
-        parsed = pd.to_datetime(values, errors="coerce", format="mixed")
-    broken = values[parsed.isna() & values.notna()]
-    if len(broken) or pd.api.types.is_numeric_dtype(values):
-        shown = broken if len(broken) else values
+    written = values.dropna()
+    if written.empty or pd.api.types.infer_dtype(written) not in _WRITTEN_DATES:
+        raise _no_dates(values, written)
+    parsed = _parse(written, "ISO8601")
+    if parsed.notna().all():
+        return parsed.reindex(values.index)
+    guesses = [_parse(written, form) for form in _formats(written.iloc[0])]
+    whole = [guess for guess in guesses if guess.notna().all()]
+    if len(whole) == 2 and not whole[0].equals(whole[1]):
         raise DataError(
-            f"The time column {values.name!r} holds dates.",
-            found=f"{len(shown)} of {len(values)} values do not parse: {_quote(shown)}",
+            f"The time column {values.name!r} can be read in one way.",
+            found=f"day first or month first: {_quote(written)}",
             next_move="write them as 2013-06-30 or 2013-06-30T17:45:00",
         )
-    return parsed
+    if not whole:
+        parsed = max([parsed, *guesses], key=lambda guess: int(guess.notna().sum()))
+        raise _no_dates(values, written[parsed.isna()])
+    return whole[0].reindex(values.index)
 
 
-def _check_file(path: Path) -> None:
+_WRITTEN_DATES = ("string", "date", "datetime", "mixed")
+
+
+def _parse(written: "pd.Series", form: str) -> "pd.Series":
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(written, errors="coerce", format=form)
+    except ValueError:
+        # More than one offset from UTC, as across a change to summer time.
+        return pd.to_datetime(written, errors="coerce", format=form, utc=True)
+
+
+def _formats(example: Any) -> list[str]:
+    import warnings
+
+    from pandas.tseries.api import guess_datetime_format
+
+    with warnings.catch_warnings():
+        # pandas warns of the order that it was not told; both are tried here.
+        warnings.filterwarnings("ignore", "Parsing dates in", UserWarning)
+        guesses = [guess_datetime_format(str(example), dayfirst=first) for first in (False, True)]
+    return list(dict.fromkeys(guess for guess in guesses if guess))
+
+
+def _no_dates(values: "pd.Series", broken: "pd.Series") -> DataError:
+    return DataError(
+        f"The time column {values.name!r} holds dates.",
+        found=f"{len(broken)} of {len(values)} values do not parse: {_quote(broken)}"
+        if len(broken)
+        else f"each of {len(values)} values is missing",
+        next_move="write them as 2013-06-30 or 2013-06-30T17:45:00",
+    )
+
+
+def _moment(instant: date) -> datetime:
+    if isinstance(instant, datetime):
+        return instant
+    return datetime(instant.year, instant.month, instant.day)  # noqa: DTZ001  local, as the column
+
+
+def _check_file(path: Path) -> str:
+    """Return the ending that says how to read a file."""
     if path.is_dir():
         raise DataError(
             "A table is one file.",
@@ -272,25 +328,23 @@ def _check_file(path: Path) -> None:
             next_move=f"name a file in it: {_listing(path)}",
         )
     if not path.exists():
-        names = (
-            [p.name for p in path.parent.glob("*") if p.is_file()] if path.parent.is_dir() else []
-        )
+        names = [each.name for each in path.parent.glob("*") if each.is_file()]
         close = get_close_matches(path.name, names, n=1, cutoff=0.5)
         raise DataError(
             "The table's file exists.",
             found=f"no file {path}",
             next_move=f"did you mean {close[0]}?" if close else "check data.source, and its folder",
         )
-    if path.suffix not in {".csv", ".parquet", ".gz"}:
+    ending = next((end for end in _READERS if path.name.lower().endswith(end)), None)
+    if ending is None:
         raise DataError(
             "A table is a .csv, .csv.gz or .parquet file, or a database address.",
             found=str(path),
             next_move="export it to one of these",
         )
     try:
-        empty = path.stat().st_size == 0
-        with path.open("rb"):
-            pass
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
     except OSError as err:
         raise DataError(
             "The table's file can be read.",
@@ -298,206 +352,262 @@ def _check_file(path: Path) -> None:
             next_move="check its rights",
         ) from err
     if empty:
-        raise DataError(
-            "A table has a header and rows.",
-            found=f"{path} is empty",
-            next_move="check the export that wrote it",
-        )
+        raise _no_header(path)
+    return ending
 
 
 def _listing(folder: Path) -> str:
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in {".csv", ".parquet"})
+    names = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(tuple(_READERS)))
     return ", ".join(names[:SHOWN]) or "it holds no .csv or .parquet file"
 
 
-def _read_parquet(path: Path) -> "pd.DataFrame":
+def _no_header(path: Path) -> DataError:
+    return DataError(
+        "A table has a header and rows.",
+        found=f"{path} is empty",
+        next_move="check the export that wrote it",
+    )
+
+
+def _read_parquet(path: Path, encoding: str) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow as pa
+    from pyarrow import parquet
 
     try:
-        return pd.read_parquet(path)
+        _check_names(str(path), parquet.read_schema(path).names)
+        frame = pd.read_parquet(path)
+    except DataError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as err:
         raise DataError(
             "A .parquet file holds Parquet.",
-            found=f"{path}: {str(err).splitlines()[0][:200]}",
+            found=f"{path}: {_first_line(err)}",
             next_move="write it again, or give it its true ending",
         ) from err
+    # pandas keeps an index in the file: a named one is columns of the table.
+    named = [name for name in frame.index.names if name is not None]
+    return (
+        frame.reset_index(level=named).reset_index(drop=True)
+        if named
+        else frame.reset_index(drop=True)
+    )
 
 
 def _read_csv(path: Path, encoding: str) -> "pd.DataFrame":
     import pandas as pd
 
-    if encoding.lower().replace("_", "-") in {"utf-8", "utf8"}:
-        encoding = "utf-8-sig"
-    _check_encoding(path, encoding)
-    _check_shape(path, encoding)
+    if codecs.lookup(encoding).name == "utf-8":
+        encoding = "utf-8-sig"  # skips the mark that some programs start a file with
+    _check_text(path, encoding)
     try:
         return pd.read_csv(path, encoding=encoding, low_memory=False, index_col=False)
     except pd.errors.EmptyDataError as err:
+        raise _no_header(path) from err
+    except pd.errors.ParserError as err:
         raise DataError(
-            "A table has a header and rows.",
-            found=f"{path} holds no column",
-            next_move="check the export that wrote it",
+            "A CSV file can be parsed.",
+            found=f"{path}: {_first_line(err)}",
+            next_move="often a quote that opens a cell and never closes it",
         ) from err
 
 
-def _check_shape(path: Path, encoding: str) -> None:
-    """Refuse what pandas would mend in silence: a repeated name, a long or a short row."""
-    import csv
+_READERS = {".csv": _read_csv, ".csv.gz": _read_csv, ".parquet": _read_parquet}
+
+
+def _open(path: Path) -> IO[bytes]:
     import gzip
 
-    opener = gzip.open if path.suffix == ".gz" else open
+    return (
+        cast("IO[bytes]", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
+    )
+
+
+def _check_text(path: Path, encoding: str) -> None:
+    """Refuse what pandas would mend in silence: a repeated name, a long or a short row."""
+    import csv
+    import io
+    import zlib
+
+    csv.field_size_limit(_LARGEST_CELL)
+    line = 1
     try:
-        with opener(path, "rt", encoding=encoding, newline="") as stream:
-            rows = csv.reader(stream)
+        with _open(path) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+            rows = csv.reader(text)
             header = next(rows, [])
-            repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-            if repeated:
-                raise _duplicates(path, repeated)
-            width = len(header)
-            ragged = ((rows.line_num, len(row)) for row in rows if row and len(row) != width)
-            for line, cells in ragged:
+            _check_names(str(path), header)
+            if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
                 raise DataError(
-                    f"Each row has as many cells as the header ({width}).",
-                    found=f"{path}: line {line} has {cells}",
-                    next_move="mend that line: often a comma inside a cell that lacks quotes",
+                    "Commas separate the cells of a CSV file.",
+                    found=f"{path}: the header has no comma, and {other[0]!r}",
+                    next_move="export it with commas",
                 )
+            line = rows.line_num + 1
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise DataError(
+                        f"Each row has as many cells as the header ({len(header)}).",
+                        found=f"{path}: the row at line {line} has {len(row)}",
+                        next_move="mend that line: often a comma in a cell without quotes, "
+                        "or a quote that is never closed",
+                    )
+                line = rows.line_num + 1
     except DataError:
         raise
-    except (UnicodeError, LookupError, csv.Error) as err:
-        raise _encoding_error(path, encoding, str(err)) from err
-    except OSError as err:
+    except UnicodeError as err:
+        raise _wrong_encoding(path, encoding, str(err)) from err
+    except csv.Error as err:
+        if "NUL" in str(err):
+            raise _wrong_encoding(path, encoding, f"line {line} holds zero bytes") from err
         raise DataError(
-            "A .gz file is compressed with gzip.",
+            "A CSV file can be parsed.",
+            found=f"{path}: the row at line {line}: {err}",
+            next_move="often a quote that opens a cell and never closes it",
+        ) from err
+    except (OSError, EOFError, zlib.error) as err:
+        raise DataError(
+            "A .gz file is whole, and compressed with gzip.",
             found=f"{path}: {err}",
             next_move="write it again, or give it its true ending",
         ) from err
 
 
-def _check_encoding(path: Path, encoding: str) -> None:
-    if path.suffix == ".gz":
-        return
-    with path.open("rb") as stream:
-        start = stream.read(4096)
-    for mark, name in _BOMS:
-        if start.startswith(mark) and "16" not in encoding:
-            raise _encoding_error(path, encoding, f"it starts with the mark of {name}", name)
-    if b"\0" in start and "16" not in encoding and "32" not in encoding:
-        raise _encoding_error(path, encoding, "it holds zero bytes", "utf-16")
-
-
-def _encoding_error(path: Path, encoding: str, why: str, looks_like: str = "latin-1") -> DataError:
+def _wrong_encoding(path: Path, encoding: str, why: str) -> DataError:
+    with _open(path) as stream:
+        found = _encoding_of(stream.read())
     return DataError(
-        f"A CSV file is text in the encoding of data.encoding ({encoding.removesuffix('-sig')}).",
-        found=f"{path}: {why}; it looks like {looks_like}",
-        next_move=f'set data.encoding = "{looks_like}", or save the file as UTF-8',
+        "A CSV file is text in the encoding that data.encoding names "
+        f"({encoding.removesuffix('-sig')}).",
+        found=f"{path}: {why}; it looks like {found}",
+        next_move=f'set data.encoding = "{found}", or save the file as UTF-8',
     )
 
 
-def _read_sql(url: str, query: str | None) -> "pd.DataFrame":
+def _encoding_of(content: bytes) -> str:
+    """Guess an encoding that can read these bytes, the likeliest first."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in content:
+        # Text is mostly ASCII: of its two bytes, the zero comes second in little-endian.
+        little = content[1::2].count(0) >= content[::2].count(0)
+        return "utf-16-le" if little else "utf-16-be"
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        # Windows puts quotes and the euro sign where Latin-1 has control characters.
+        return "cp1252" if re.search(rb"[\x80-\x9f]", content) else "latin-1"
+    return "utf-8"
+
+
+def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
     import pandas as pd
-    from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import (
-        ArgumentError,
-        InterfaceError,
-        NoSuchModuleError,
-        OperationalError,
-        SQLAlchemyError,
-    )
+    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    shown = masked(address)
     if not query:
         raise DataError(
             "A database address goes with a query.",
-            found=masked(url),
+            found=shown,
             next_move="give the SQL with --query, or data.query in tidegate.toml",
         )
-    sqlite_file = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else ""
-    if sqlite_file and not Path(sqlite_file).exists():
-        raise DataError(
-            "The SQLite database exists.",
-            found=f"no file {sqlite_file}",
-            next_move="check data.source; four slashes start an absolute path",
-        )
     try:
+        url = make_url(address)
+        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+            # A relative file starts where other relative paths start: in the project.
+            url = url.set(database=str(folder / str(url.database)))
+            _check_sqlite(Path(str(url.database)))
         engine = create_engine(url)
-    except (ArgumentError, NoSuchModuleError, ImportError) as err:
+    except DataError:
+        raise
+    except (SQLAlchemyError, ImportError, ValueError) as err:
         raise DataError(
             "A database address is a SQLAlchemy URL whose driver is installed.",
-            found=f"{masked(url)}: {err}",
-            next_move="for example postgresql+psycopg://user@host/database",
+            # A ValueError is of the port, and may quote a password that holds an @ or a colon.
+            found=shown if isinstance(err, ValueError) else f"{shown}: {_first_line(err)}",
+            next_move="for example postgresql+psycopg://user@host:5432/database",
         ) from err
     try:
         with engine.connect() as connection:
             try:
-                frame = pd.read_sql(text(query), connection)
+                # A colon in the query is a colon: in a time, a JSON path or a Postgres cast.
+                return pd.read_sql(text(query.replace(":", r"\:")), connection)
             except SQLAlchemyError as err:
+                if isinstance(err, DBAPIError) and err.connection_invalidated:
+                    raise
                 raise DataError(
                     "The query gives a table.",
                     found=f"{query.strip()[:200]}: {_first_line(err)}",
                     next_move="try the query in the database's own shell",
                 ) from err
-    except (OperationalError, InterfaceError) as err:
+    except SQLAlchemyError as err:
         raise ServiceError(
             "The database answers.",
-            found=f"{masked(url)}: {_first_line(err)}",
+            found=f"{shown}: {_first_line(err)}",
             next_move="check that it runs, and the address and rights in data.source",
         ) from err
     finally:
         engine.dispose()
-    if frame.empty:
+
+
+def _check_sqlite(path: Path) -> None:
+    if not path.is_file():  # SQLite would make an empty one
         raise DataError(
-            "A table has rows.",
-            found=f"the query gave {len(frame.columns)} columns and no row",
-            next_move="check its conditions",
+            "The SQLite database exists.",
+            found=f"no file {path}",
+            next_move="check data.source: sqlite:///data.db is in the project's folder, "
+            "and a fourth slash starts an absolute path",
         )
-    duplicated = list(frame.columns[frame.columns.duplicated()])
-    if duplicated:
-        raise _duplicates(Path(masked(url)), duplicated)
-    return frame
 
 
 def _first_line(err: Any) -> str:
-    return str(getattr(err, "orig", None) or err).strip().splitlines()[0][:200]
+    lines = str(getattr(err, "orig", None) or err).strip().splitlines()
+    return lines[0][:200] if lines else type(err).__name__
 
 
-def _check_target(target: "pd.Series") -> None:
+def _check_target(target: "pd.Series", positive: bool | int | str | None) -> None:
     absent = int(target.isna().sum())
-    if absent > _MOST_MISSING * len(target):
-        raise DataError(
-            "At least half of the rows have a target.",
-            found=f"{absent} of {len(target)} values of {target.name!r} are missing",
-            next_move="check the join or export that fills it",
-        )
     if absent:
         raise DataError(
             "Each row to learn from has a target.",
-            found=f"{absent} of {len(target)} values of {target.name!r} are missing",
-            next_move="leave such rows out at the source",
+            found=f"{absent} of {len(target)} values of {target.name!r} are missing "
+            f"({absent / len(target):.0%})",
+            next_move="leave such rows out at the source; if they are many, "
+            "check the join or export that fills the column",
         )
-    classes = target.unique()
+    classes = target.unique().tolist()
     if len(classes) < 2:
         raise DataError(
             "A target has at least two classes.",
             found=f"each of {len(target)} values of {target.name!r} is {str(classes[0])!r}",
             next_move="check the filter that made the table, or name another target",
         )
+    if positive is not None and str(positive) not in {str(label) for label in classes}:
+        names = [str(label) for label in classes]
+        close = get_close_matches(str(positive), names, n=1, cutoff=0.5)
+        raise DataError(
+            "data.positive is a class of the target.",
+            found=f"{positive!r}, and {target.name!r} holds {_quote(target.drop_duplicates())}",
+            next_move=f"did you mean {close[0]!r}?" if close else "name one of its classes",
+        )
 
 
 def _check_finite(frame: "pd.DataFrame") -> None:
     import numpy as np
 
-    numbers = frame.select_dtypes("number")
-    infinite = {
-        column: int(np.isinf(numbers[column].to_numpy(dtype="float64", na_value=np.nan)).sum())
-        for column in numbers
-    }
-    found = [f"{count} in {column!r}" for column, count in infinite.items() if count]
+    found = []
+    for column in frame.select_dtypes("number", exclude="timedelta"):
+        values = frame[column].to_numpy(dtype="float64", na_value=np.nan)
+        rows = np.flatnonzero(np.isinf(values)) + 1
+        if rows.size:
+            first = ", ".join(map(str, rows[:SHOWN]))
+            found.append(f"{rows.size} in {column!r} (of the rows, number {first})")
     if found:
         raise DataError(
             "Numbers are finite.",
-            found=f"infinite values: {', '.join(found[:SHOWN])}",
-            next_move="mend them at the source, often a division by zero; "
-            "leave a cell empty where nothing is known",
+            found=f"infinite values: {'; '.join(found[:SHOWN])}",
+            next_move="mend them at the source, often a division by zero: leave the cell empty "
+            "where nothing is known; or drop the column in [data.drop]",
         )
 
 
@@ -512,12 +622,14 @@ def _no_column(setting: str, column: str, frame: "pd.DataFrame") -> DataError:
     )
 
 
-def _duplicates(path: Path, names: list[Any]) -> DataError:
-    return DataError(
-        "Each column has a name of its own.",
-        found=f"{path}: more than one {', '.join(repr(name) for name in names[:SHOWN])}",
-        next_move="rename or drop the others at the source",
-    )
+def _check_names(shown: str, names: list[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            "Each column has a name of its own.",
+            found=f"{shown}: more than one {', '.join(repr(name) for name in repeated[:SHOWN])}",
+            next_move="rename or drop the others at the source",
+        )
 
 
 def _quote(values: "pd.Series") -> str:

@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -132,12 +133,12 @@ def parallel_coordinates(trials: Sequence[Trial], scoring: str) -> bytes:
             alpha=1.0 if last else 0.6,
             zorder=3 if last else 2,
         )
-    for position, column in enumerate(table):
+    for position, column in enumerate(table.columns):
         axes.axvline(position, color="#cbd2d9", lw=0.8, zorder=1)
         low, high = _ends(table[column])
         axes.text(position, -0.04, low, ha="center", va="top", fontsize=8, color=_INK)
         axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=8, color=_INK)
-    axes.set_xticks(range(table.shape[1]), list(table), rotation=25, ha="right")
+    axes.set_xticks(range(table.shape[1]), [str(c) for c in table.columns], rotation=25, ha="right")
     axes.tick_params(axis="x", pad=14, length=0)
     axes.set_yticks([])
     axes.set_ylim(-0.1, 1.1)
@@ -186,7 +187,7 @@ def _scaled(values: "pd.Series[Any]") -> "pd.Series[Any]":
         return codes / max(codes.max(), 1)
     filled = values.astype("float64")
     if filled.min() > 0 and filled.max() / filled.min() > 100:
-        filled = np.log(filled)
+        filled = filled.map(math.log)
     return (filled - filled.min()) / (filled.max() - filled.min())
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 SIDES = ("train", "validation", "sealed", "later")
 
-_EXACT = 2**53
+_EXACT = 2.0**53
+_MISSING = np.uint64(2**64 - 1)
+_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
 _SHOWN = 5
 
 
@@ -45,7 +47,7 @@ def learning_rows(dataset: "Dataset") -> Split:
         A side has no rows, or lacks a class.
     """
     side = _checked_sides(dataset)
-    return Split(dataset.frame[side == "train"], dataset.frame[side == "validation"])
+    return Split(dataset.frame.loc[side == "train"], dataset.frame.loc[side == "validation"])
 
 
 def sealed_rows(dataset: "Dataset") -> pd.DataFrame:
@@ -56,7 +58,8 @@ def sealed_rows(dataset: "Dataset") -> pd.DataFrame:
     DataError
         A side has no rows, or lacks a class.
     """
-    return dataset.frame[_checked_sides(dataset) == "sealed"]
+    rows: pd.DataFrame = dataset.frame.loc[_checked_sides(dataset) == "sealed"]
+    return rows
 
 
 def sides(dataset: "Dataset") -> NDArray[Any]:
@@ -93,7 +96,7 @@ def hash_rows(frame: pd.DataFrame) -> NDArray[np.uint64]:
     ndarray of shape (n_rows,)
     """
     total = np.zeros(len(frame), dtype=np.uint64)
-    names = pd.util.hash_array(np.array([str(c) for c in frame.columns], dtype=object))
+    names = _hash_array(np.array([str(c) for c in frame.columns], dtype=object))
     for column, name in zip(frame.columns, names, strict=True):
         total += _mix(_hash(frame[column]) ^ name)
     return total
@@ -128,9 +131,15 @@ def _by_time(dataset: "Dataset", settings: "SplitSettings") -> NDArray[Any]:
 def _as_instant(instant: Any, time: pd.Series) -> pd.Timestamp:
     stamp = pd.Timestamp(instant)
     zone = time.dt.tz
-    if zone is None:
-        return stamp.tz_localize(None) if stamp.tzinfo is None else stamp.tz_convert(None)
-    return stamp.tz_localize(zone) if stamp.tzinfo is None else stamp.tz_convert(zone)
+    if stamp.tzinfo is None and zone is not None:
+        return stamp.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    if stamp.tzinfo is not None and zone is None:
+        raise ProjectError(
+            "The instants of a split have a time zone only if the time column has one.",
+            found=f"{instant} against {time.name!r}, which has none",
+            next_move="write the instants in [data.split] as local times, without an offset",
+        )
+    return stamp
 
 
 def _key_column(dataset: "Dataset", role: str, name: str | None) -> str:
@@ -151,30 +160,42 @@ def _key_column(dataset: "Dataset", role: str, name: str | None) -> str:
 
 
 def _hash(values: pd.Series) -> NDArray[np.uint64]:
-    """Hash values so that a wider type of the same value hashes alike."""
+    """Hash values so that the same value, or none, hashes alike whatever its column's type.
+
+    A column widens as a table grows: whole numbers become floats, and true and false become
+    objects, where a first cell is missing; a column without a value becomes text.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        utc = values.dt.tz_convert("UTC").dt.tz_localize(None) if values.dt.tz else values
-        return pd.util.hash_array(utc.to_numpy(dtype="datetime64[ns]").view("int64"))
-    if pd.api.types.is_numeric_dtype(values):
-        return _hash_numbers(values)
-    return pd.util.hash_array(values.astype(object).map(_text, na_action="ignore").to_numpy())
-
-
-def _hash_numbers(values: pd.Series) -> NDArray[np.uint64]:
-    # Adding zero makes minus zero plus zero; all kinds of missing become one NaN.
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
-    numbers[np.isnan(numbers)] = np.nan
-    hashed = pd.util.hash_array(numbers)
-    if pd.api.types.is_integer_dtype(values) and (np.abs(numbers) >= _EXACT).any():
-        large = np.abs(numbers) >= _EXACT
-        hashed[large] = pd.util.hash_array(values.to_numpy()[large].astype("int64"))
+        values = pd.Series(np.asarray(values))
+    hashed = _hash_present(values)
+    hashed[values.isna().to_numpy()] = _MISSING
     return hashed
 
 
-def _text(value: Any) -> str:
-    return str(value)
+def _hash_present(values: pd.Series) -> NDArray[np.uint64]:
+    if pd.api.types.is_datetime64_any_dtype(values):
+        utc = values.dt.tz_convert("UTC").dt.tz_localize(None) if values.dt.tz else values
+        # Not nanoseconds, which end in 2262: an open end is often written as the year 9999.
+        return _hash_array(utc.to_numpy(dtype="datetime64[us]").view("int64"))
+    if pd.api.types.is_numeric_dtype(values):
+        return _hash_numbers(values)
+    if pd.api.types.infer_dtype(values, skipna=True) in _NUMBERS:
+        return _hash_numbers(values.where(values.notna(), np.nan).astype(np.float64))
+    return _hash_array(values.astype(object).map(str, na_action="ignore").to_numpy())
+
+
+def _hash_numbers(values: pd.Series) -> NDArray[np.uint64]:
+    # Adding zero makes minus zero plus zero.
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
+    hashed = _hash_array(numbers)
+    large = (np.abs(numbers) >= _EXACT) & (np.abs(numbers) < 2.0**63)
+    if large.any():
+        hashed[large] = _hash_array(values.to_numpy()[large].astype(np.int64))
+    return hashed
+
+
+def _hash_array(values: NDArray[Any]) -> NDArray[np.uint64]:
+    return np.asarray(pd.util.hash_array(values), dtype=np.uint64)
 
 
 def _mix(value: Any) -> Any:

@@ -893,6 +893,7 @@ def _client(uri: str) -> "MlflowClient":
         # By default a server that went away is asked for minutes, each time.
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
+        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
     ):
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient

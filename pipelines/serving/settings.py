@@ -11,6 +11,11 @@ class ServeSettings(BaseModel):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(5001, ge=1, le=65535, description="Port to listen on.")
     log: str | None = Field(
-        None, description="Prediction log's database; SQLite in the state folder by default."
+        None,
+        min_length=1,
+        description="Address of the prediction log's database; by default predictions.db, "
+        "SQLite, in the state folder, where a relative SQLite path starts too.",
     )
-    maximum_rows: int = Field(10_000, ge=1, description="Most rows that one request may hold.")
+    maximum_rows: int = Field(
+        10_000, ge=1, le=1_000_000, description="Most rows that one request may hold."
+    )

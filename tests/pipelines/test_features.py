@@ -52,6 +52,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def settings() -> DataSettings:
+    """A section that names the columns without a role."""
     return DataSettings(
         source="x.csv",
         target="late",

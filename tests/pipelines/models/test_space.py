@@ -62,7 +62,7 @@ def test_bad_dimensions(toml: str, said: str) -> None:
     [
         "{log = [1e-06, 0.01]}",
         "{int = [1, 6]}",
-        '{choice = [1, true, "a"]}',
+        '{choice = [2, true, "a"]}',
         '{uniform = [0.1, 0.9], when = {solver = "sgd"}}',
     ],
 )
