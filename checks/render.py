@@ -243,7 +243,9 @@ def _text(value: str) -> str:
 
 def _code(value: str) -> str:
     """Quote a name as code in a cell of GitHub's markdown."""
-    value = re.sub(r"\s+", " ", _legal(value)).replace("|", "\\|") or " "
+    value = re.sub(r"\s+", " ", _legal(value)) or " "
+    # A table is cut at its pipes before code is looked for, so a backslash counts here alone.
+    value = re.sub(r"(\\*)\|", r"\1\1\\|", value)
     fence = "`" * (max((len(run) for run in re.findall("`+", value)), default=0) + 1)
     space = " " if value.startswith("`") or value.endswith("`") else ""
     return f"{fence}{space}{value}{space}{fence}"
@@ -435,6 +437,7 @@ tr.failed .gauge circle { fill: var(--failed); }
 .matrix caption { padding: 12px 14px 2px; text-align: left; font-weight: 600; }
 .matrix th { font-weight: 600; font-size: .92em; white-space: nowrap; }
 .matrix td, .matrix th.n { text-align: right; }
+.matrix th:first-child { position: sticky; left: 0; background: var(--card); }
 .matrix .corner { color: var(--quiet); font-weight: 400; }
 .matrix td { border: 1px solid var(--line); }
 .matrix .o { color: var(--quiet); }

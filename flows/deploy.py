@@ -57,8 +57,9 @@ def promote(session: Session, version: str) -> Promotion:
 @promote.on_rollback
 def restore(undone: Transaction) -> None:
     """Let the alias name the old champion again."""
-    session, promotion = undone.get("session"), undone.get("promotion")
-    session.tracker.undo(promotion)
+    # A transaction copies what it keeps, so the store is opened anew.
+    session = Session.open(undone.get("project"), undone.get("overrides"))
+    session.tracker.undo(undone.get("promotion"))
 
 
 class SmokeError(Exception):
@@ -100,7 +101,8 @@ def deploy(
         if version is not None and Report("deploy", tuple(checks)).passed:
             try:
                 with transaction() as moved:
-                    moved.set("session", session)
+                    moved.set("project", str(session.project.folder))
+                    moved.set("overrides", list(overrides))
                     moved.set("promotion", promote(session, version))
                     served = smoke(session, alias)
                     if not Report("deploy", (served,)).passed:

@@ -59,8 +59,10 @@ def init(
             next_move="choose another folder with --dir, or replace them with --force",
         )
     source = data if is_url(data) else _relative(Path(data), folder)
+    # Read from where the user stands: the project's folder may not be there yet.
+    read_from = data if is_url(data) else str(Path(data).expanduser().absolute())
     settings = DataSettings.model_validate(
-        {"source": source, "query": query, "target": target, "time": time}
+        {"source": read_from, "query": query, "target": target, "time": time}
     )
     frame = read(settings, folder).frame
     # A password is for the environment; the file gets the address without it.

@@ -1,13 +1,19 @@
 """How a plain function becomes a Prefect task or flow here."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, Task, flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 from prefect.states import Completed, Failed
 
 from flows.outcome import Outcome
@@ -30,8 +36,7 @@ def stage(name: str, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     Prefect's default keeps each result and hashes each argument to find it again, which for
     a table costs more than the work.
     """
-    made = task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
-    return cast("Callable[[Callable[P, R]], Task[P, R]]", made)
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
 
 
 def network_stage(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -58,8 +63,7 @@ def _run_name() -> str:
 
 def verb(name: str) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Make a flow that is also a verb of the command line."""
-    made = flow(name=name, flow_run_name=_run_name, validate_parameters=False, persist_result=False)
-    return cast("Callable[[Callable[P, R]], Flow[P, R]]", made)
+    return flow(name=name, flow_run_name=_run_name, validate_parameters=False, persist_result=False)
 
 
 def conclude(outcome: Outcome) -> State[Outcome]:
@@ -77,11 +81,15 @@ def call(
 ) -> Outcome:
     """Run a verb in this process and return its outcome; its errors are raised as they are.
 
-    A flow joins its heartbeat thread when it ends, which sleeps in whole seconds: without
+    The API is the engine's, also where Prefect was imported before that was started. A flow
+    joins its heartbeat thread when it ends, which sleeps in whole seconds: without
     heartbeats a flow ends at once. They tell a server of lost workers, so a flow that a
     worker runs keeps them.
     """
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    settings: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if "PREFECT_API_URL" in os.environ:
+        settings[PREFECT_API_URL] = os.environ["PREFECT_API_URL"]
+    with temporary_settings(settings):
         state: Any = flow(
             str(session.project.folder),
             list(overrides),
@@ -89,7 +97,9 @@ def call(
             return_state=True,
             **parameters,
         )
-        return cast("Outcome", state.result(raise_on_failure=state.name != REFUSED))
+        outcome = cast("Outcome", state.result(raise_on_failure=state.name != REFUSED))
+    # Told once more, since the last phase was still open when the flow concluded.
+    return replace(outcome, seconds=dict(session.seconds))
 
 
 def _may_pass(task: Any, run: Any, state: State[Any]) -> bool:

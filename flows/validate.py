@@ -11,13 +11,13 @@ from checks.render import to_html, to_junit, to_markdown
 from checks.result import Report
 from flows.outcome import Outcome
 from flows.session import Session
-from flows.stages import conclude, stage, verb
+from flows.stages import conclude, network_stage, stage, verb
 from pipelines.contract import read_contract
 from pipelines.data import Dataset
 from pipelines.errors import ProjectError
 
 
-@stage("read the table")
+@network_stage("read the table")
 def read_table(session: Session) -> Dataset:
     """Read the project's table, once for all flows of the session."""
     with session.phase("read"):

@@ -233,15 +233,16 @@ def read_frame(
 def fingerprint(frame: "pd.DataFrame") -> str:
     """Return a SHA-256 of the table's content, whatever the order of rows and columns.
 
-    Any cell, a column's name or type, and the number of equal rows change it.
+    Any cell, a column's name and the number of equal rows change it. A wider type of the
+    same values does not, so a table is the same from a file and from a database.
     """
     import numpy as np
 
     from pipelines.split import hash_rows
 
     digest = hashlib.sha256()
-    for column in sorted(f"{name}\0{frame[name].dtype}\0" for name in frame.columns):
-        digest.update(column.encode())
+    for name in sorted(str(column) for column in frame.columns):
+        digest.update(name.encode() + b"\0")
     digest.update(np.sort(hash_rows(frame)).tobytes())
     return digest.hexdigest()
 
@@ -435,6 +436,8 @@ def _check_text(path: Path, encoding: str) -> None:
         with _open(path) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
             rows = csv.reader(text)
             header = next(rows, [])
+            if any("\0" in name for name in header):
+                raise _wrong_encoding(path, encoding, "its header holds zero bytes")
             _check_names(str(path), header)
             if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
                 raise DataError(
@@ -457,8 +460,6 @@ def _check_text(path: Path, encoding: str) -> None:
     except UnicodeError as err:
         raise _wrong_encoding(path, encoding, str(err)) from err
     except csv.Error as err:
-        if "NUL" in str(err):
-            raise _wrong_encoding(path, encoding, f"line {line} holds zero bytes") from err
         raise DataError(
             "A CSV file can be parsed.",
             found=f"{path}: the row at line {line}: {err}",
@@ -531,7 +532,8 @@ def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
         with engine.connect() as connection:
             try:
                 # A colon in the query is a colon: in a time, a JSON path or a Postgres cast.
-                return pd.read_sql(text(query.replace(":", r"\:")), connection)
+                result = connection.execute(text(query.replace(":", r"\:")))
+                rows, names = result.fetchall(), list(result.keys())
             except SQLAlchemyError as err:
                 if isinstance(err, DBAPIError) and err.connection_invalidated:
                     raise
@@ -548,6 +550,7 @@ def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
         ) from err
     finally:
         engine.dispose()
+    return pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
 
 
 def _check_sqlite(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Predictions on known rows, as numbers."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_auc_score,
 )
+
+from pipelines.errors import DataError
 
 _BINS = 5
 _MOST_VALUES = 20
@@ -62,7 +65,19 @@ def evaluate(model: ClassifierMixin, X: pd.DataFrame, y: NDArray[Any]) -> Evalua
     X : DataFrame of shape (n_rows, n_features)
     y : ndarray of shape (n_rows,)
         The true labels; classes that the model has never seen are allowed.
+
+    Raises
+    ------
+    DataError
+        The labels are of another kind than those that the model learned.
     """
+    if model.classes_.dtype.kind != y.dtype.kind:
+        # Compared as text they would all differ, and the model would look worthless.
+        raise DataError(
+            "A model is judged on labels of the kind that it learned.",
+            found=f"it learned {model.classes_[:3].tolist()}, and the rows hold {y[:3].tolist()}",
+            next_move="restore the target's type at the source, or train again",
+        )
     began = time.perf_counter()
     known = model.predict_proba(X).astype(np.float64)
     seconds = time.perf_counter() - began
@@ -100,8 +115,13 @@ def _metrics(
         "accuracy": float(accuracy_score(y, predictions)),
         "balanced_accuracy": float(_balanced_accuracy(y, predictions)),
         "f1_macro": float(f1_score(y, predictions, average="macro", zero_division=0.0)),
-        "neg_log_loss": -float(log_loss(y, probabilities, labels=labels)),
     }
+    if len(labels) < 2:
+        return metrics
+    if not np.isfinite(probabilities).all():
+        # Whoever asks for one of these must see that there is none.
+        return metrics | dict.fromkeys(("neg_log_loss", "roc_auc", "roc_auc_ovr"), math.nan)
+    metrics["neg_log_loss"] = -float(log_loss(y, probabilities, labels=labels))
     # The area under the curve is undefined unless every class is among the true ones.
     if len(np.unique(y)) == len(labels):
         if len(labels) == 2:
@@ -160,10 +180,17 @@ def slices(
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def _groups(values: pd.Series) -> pd.Series:
+def _groups(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Name the slice that each row is in."""
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _BINS:
-        cut = pd.qcut(values.astype("float64"), _BINS, duplicates="drop")
-        return cut.astype(object).where(values.notna(), "missing")
-    common = values.value_counts().index[:_MOST_VALUES]
-    named = values.astype(object).where(values.isin(common) | values.isna(), "other")
-    return named.where(values.notna(), "missing")
+        bins = pd.qcut(values.astype("float64"), _BINS, duplicates="drop")
+        names = {b: f"{_said(b.left)} to {_said(b.right)}" for b in bins.cat.categories}
+    else:
+        bins = values
+        names = {value: _said(value) for value in values.value_counts().index[:_MOST_VALUES]}
+    named = bins.astype(object).map(names)
+    return named.where(named.notna(), "other").where(values.notna(), "missing")
+
+
+def _said(value: Any) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

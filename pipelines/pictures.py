@@ -1,25 +1,30 @@
 """Pictures of a run, as PNG bytes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipelines.evaluation import Evaluation
 from pipelines.sweep.trial import Trial
 
 _INK = "#1f2933"
-_BEST = "#d1495b"
-_FAMILY = ("#2b6cb0", "#2f855a", "#b7791f", "#6b46c1", "#4a5568")
+_PALE = "#9fb3c8"
+_LINE = "#cbd2d9"
+_BLUE = "#2b6cb0"
+_BEST = "#c9304c"
 _DPI = 110
-_MOST_LABELS = 30
+_MOST_TICKS = 30
 _MOST_CELLS_WRITTEN = 12
+_MOST_SLICES = 12
+_LONGEST_NAME = 40
 
 
 def confusion(evaluation: Evaluation, *, normalised: bool) -> bytes:
@@ -27,124 +32,150 @@ def confusion(evaluation: Evaluation, *, normalised: bool) -> bytes:
     counts = evaluation.confusion.astype(np.float64)
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros_like(counts), where=support > 0)
-    values = shares if normalised else counts
-    names = [str(label) for label in evaluation.labels]
-    side = 3.6 + 0.28 * min(len(names), _MOST_LABELS)
-    figure = Figure(figsize=(side + 1.2, side), dpi=_DPI, layout="constrained")
+    values, top = (shares, 1.0) if normalised else (counts, max(float(counts.max()), 1.0))
+    names = [_short(str(label)) for label in evaluation.labels]
+    side = 3.4 + 0.42 * min(len(names), _MOST_TICKS // 2)
+    figure = Figure(figsize=(side + 1.0, side), dpi=_DPI, layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.0 if normalised else None)
-    figure.colorbar(image, ax=axes, shrink=0.8)
+    image = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=top)
     _name_ticks(axes, names)
-    axes.set(
-        xlabel="predicted",
-        ylabel="true",
-        title="Share of the true class" if normalised else "Rows",
-    )
-    if len(names) <= _MOST_CELLS_WRITTEN:
-        middle = float(values.max()) / 2
-        for (row, column), value in np.ndenumerate(values):
-            text = f"{value:.3f}" if normalised else f"{int(value):,}"
-            colour = "white" if value > middle else _INK
-            axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title("Share of each true class" if normalised else "Rows", loc="left", pad=12)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if len(names) > _MOST_CELLS_WRITTEN:
+        figure.colorbar(image, ax=axes, shrink=0.8).outline.set_visible(False)  # type: ignore[operator]
+        return _png(figure)
+    axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", lw=2)
+    axes.tick_params(which="minor", length=0)
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(
+            column,
+            row,
+            f"{value:.3f}" if normalised else f"{int(value):,}",
+            ha="center",
+            va="center",
+            color="white" if value > 0.55 * top else _INK,
+            fontweight="bold" if row == column else "normal",
+            fontsize=13 if len(names) <= 4 else 9,
+        )
     return _png(figure)
 
 
 def learning_curves(trials: Sequence[Trial], scoring: str) -> bytes:
     """Draw the validation score of each trial that learned in epochs; the best one on top."""
-    figure = Figure(figsize=(8, 4.5), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
     curved = [trial for trial in trials if len(trial.curve) > 1]
     best = _best(curved)
+    if not curved:
+        return _nothing("Learning curves", "no trial learned in more than one epoch")
+    figure, axes = _panel(8.2, 4.6, "Learning curves")
     for trial in curved:
-        epochs = [point.epoch for point in trial.curve]
-        scores = [point.score for point in trial.curve]
-        if best is not None and trial.number == best.number:
-            continue
-        faded = trial.state != "FINISHED"
-        axes.plot(epochs, scores, color="#9fb3c8" if faded else _FAMILY[0], alpha=0.5, lw=1)
+        if best is None or trial.number != best.number:
+            finished = trial.state == "FINISHED"
+            axes.plot(
+                [point.epoch for point in trial.curve],
+                [point.score for point in trial.curve],
+                color=_BLUE if finished else _PALE,
+                alpha=0.45 if finished else 0.7,
+                lw=1,
+                marker="" if finished else "|",
+                markevery=[-1],
+            )
+    legend = [
+        Line2D([], [], color=_BLUE, alpha=0.6, lw=1, label="finished, on validation rows"),
+        Line2D([], [], color=_PALE, lw=1, marker="|", label="stopped early or failed"),
+    ]
     if best is not None:
         epochs = [point.epoch for point in best.curve]
-        axes.plot(
-            epochs,
-            [point.score for point in best.curve],
-            color=_BEST,
-            lw=2,
-            label=f"trial {best.number}, validation",
+        top = max(best.curve, key=lambda point: point.score)
+        learned, judged = f"trial {best.number}, on training rows", f"trial {best.number}, best"
+        lines = axes.plot(epochs, [p.score for p in best.curve], color=_BEST, lw=2.2, label=judged)
+        lines += axes.plot(
+            epochs, [p.train_score for p in best.curve], color=_BEST, lw=1.4, ls="--", label=learned
         )
-        axes.plot(
-            epochs,
-            [point.train_score for point in best.curve],
+        axes.plot(top.epoch, top.score, color=_BEST, marker="o", ms=6)
+        axes.annotate(
+            f"{top.score:.4f}",
+            (top.epoch, top.score),
+            textcoords="offset points",
+            xytext=(0, -16),
+            ha="center",
             color=_BEST,
-            lw=1.5,
-            ls="--",
-            label=f"trial {best.number}, training",
         )
-        axes.legend(frameon=False)
-    else:
-        _say_nothing(axes, "no trial learned in more than one epoch")
-    axes.set(xlabel="epoch", ylabel=scoring, title="Learning curves")
+        legend = lines + legend
+    # The first passes of a slow trial lie far below everything that matters.
+    scores = [point.score for trial in curved for point in trial.curve]
+    highest = max([*scores, *(p.train_score for trial in curved for p in trial.curve)])
+    lowest = float(np.quantile(scores, 0.05))
+    axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.05 * (highest - lowest) + 1e-6)
+    axes.set(xlabel="epoch", ylabel=scoring)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _png(_plain(figure, axes))
+    axes.legend(handles=legend, frameon=False, loc="lower right", fontsize=9)
+    return _png(figure)
 
 
 def importance(shares: Mapping[str, float]) -> bytes:
-    """Draw how much of the score's variance each hyperparameter explains."""
+    """Draw how much of the score each hyperparameter of the winner's family decided."""
+    title = "Which hyperparameters mattered"
+    if not shares:
+        return _nothing(title, "too few finished trials to tell")
     named = sorted(shares.items(), key=lambda pair: pair[1])
-    figure = Figure(figsize=(8, 1.6 + 0.32 * max(len(named), 1)), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
-    if named:
-        bars = axes.barh([name for name, _ in named], [s for _, s in named], color=_FAMILY[0])
-        axes.bar_label(bars, fmt="%.2f", padding=3)
-        axes.margins(x=0.1)
-    else:
-        _say_nothing(axes, "too few finished trials to tell")
-    axes.set(xlabel="importance", title="Which hyperparameters mattered")
-    return _png(_plain(figure, axes))
+    figure, axes = _panel(8.2, 1.3 + 0.36 * len(named), title)
+    bars = axes.barh([name for name, _ in named], [share for _, share in named], color=_BLUE)
+    axes.bar_label(bars, [f"{share:.0%}" for _, share in named], padding=4, color=_INK)
+    axes.margins(x=0.1)
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["bottom"].set_visible(False)
+    return _png(figure)
 
 
 def parallel_coordinates(trials: Sequence[Trial], scoring: str) -> bytes:
-    """Draw each finished trial of the winner's family as a line across its hyperparameters."""
+    """Draw each scored trial of the winner's family as a line across its hyperparameters."""
     best = _best(trials)
-    table = pd.DataFrame(
-        [
-            {**trial.params, scoring: trial.score}
-            for trial in trials
-            if best is not None and trial.family == best.family and trial.score is not None
-        ]
+    alike = [t for t in trials if best and t.family == best.family and t.score is not None]
+    table = pd.DataFrame([{**trial.params, scoring: trial.score} for trial in alike])
+    varied = [column for column in table if table[column].nunique() > 1]
+    if best is None or scoring not in varied or len(varied) < 2:
+        return _nothing("Trials", "too few different trials to compare")
+    table = table[varied]
+    figure, axes = _panel(
+        max(8.2, 1.35 * len(varied)), 4.8, f"{best.family}: {len(table)} trials, the best in red"
     )
-    table = table.loc[:, [c for c in table if table[c].nunique() > 1]] if len(table) else table
-    figure = Figure(figsize=(max(8.0, 1.3 * table.shape[1]), 4.8), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
-    if best is None or scoring not in table:
-        _say_nothing(axes, "too few finished trials to tell")
-        return _png(_plain(figure, axes))
     scaled = table.apply(_scaled)
-    order = table[scoring].to_numpy().argsort()
-    from matplotlib import colormaps
-
-    colours = colormaps["viridis"](np.linspace(0.0, 1.0, len(table)))
-    for place, row in enumerate(order):
-        last = place == len(order) - 1
+    colours = colormaps["Blues"](0.25 + 0.75 * scaled[scoring].to_numpy())
+    for place in np.argsort(table[scoring].to_numpy(), kind="stable"):
+        top = alike[place].number == best.number
         axes.plot(
-            range(table.shape[1]),
-            scaled.iloc[row],
-            color=_BEST if last else colours[place],
-            lw=2.5 if last else 1,
-            alpha=1.0 if last else 0.6,
-            zorder=3 if last else 2,
+            range(len(varied)),
+            scaled.iloc[place],
+            color=_BEST if top else colours[place],
+            lw=2.6 if top else 1.2,
+            alpha=1.0 if top else 0.75,
+            zorder=4 if top else 2,
+            marker="o",
+            ms=5 if top else 3,
         )
-    for position, column in enumerate(table.columns):
-        axes.axvline(position, color="#cbd2d9", lw=0.8, zorder=1)
-        low, high = _ends(table[column])
-        axes.text(position, -0.04, low, ha="center", va="top", fontsize=8, color=_INK)
-        axes.text(position, 1.04, high, ha="center", va="bottom", fontsize=8, color=_INK)
-    axes.set_xticks(range(table.shape[1]), [str(c) for c in table.columns], rotation=25, ha="right")
-    axes.tick_params(axis="x", pad=14, length=0)
+    for position, column in enumerate(varied):
+        axes.axvline(position, color=_LINE, lw=0.8, zorder=1)
+        for height, text in _marks(table[column]):
+            axes.annotate(
+                text,
+                (position, height),
+                textcoords="offset points",
+                xytext=(5, 5 if height < 1 else -3),
+                fontsize=8,
+                color=_INK,
+                zorder=5,
+                bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+            )
+    axes.set_xticks(range(len(varied)), [_wrapped(column) for column in varied])
+    axes.tick_params(axis="x", pad=8, length=0)
     axes.set_yticks([])
-    axes.set_ylim(-0.1, 1.1)
-    axes.set_title(f"{best.family}: {len(table)} trials, the best in red", pad=18)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_xlim(-0.15, len(varied) - 0.35)
+    axes.spines[:].set_visible(False)
     return _png(figure)
 
 
@@ -158,22 +189,41 @@ def slices(table: pd.DataFrame, accuracy: float) -> bytes:
     accuracy : float
         Of all rows.
     """
-    worst = table.head(12).iloc[::-1]
-    figure = Figure(figsize=(8, 1.8 + 0.32 * max(len(worst), 1)), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
-    if len(worst):
-        names = [
-            f"{row.column} = {row.value}  ({row.rows:,})" for row in worst.itertuples(index=False)
-        ]
-        bars = axes.barh(names, worst["accuracy"], color=_FAMILY[0])
-        axes.bar_label(bars, fmt="%.3f", padding=3)
-        axes.axvline(accuracy, color=_BEST, ls="--", lw=1.5, label=f"all rows {accuracy:.3f}")
-        axes.legend(frameon=False, loc="lower right")
-        axes.set_xlim(max(0.0, float(worst["accuracy"].min()) - 0.1), 1.0)
-    else:
-        _say_nothing(axes, "no slice has enough rows")
-    axes.set(xlabel="accuracy on the sealed rows", title="Worst slices (rows in brackets)")
-    return _png(_plain(figure, axes))
+    title = "Where the model is weakest, on the sealed rows"
+    if table.empty:
+        return _nothing(title, "no slice has enough rows")
+    worst = table.head(_MOST_SLICES).iloc[::-1]
+    figure, axes = _panel(8.2, 1.5 + 0.34 * len(worst), title)
+    names = [
+        f"{_short(f'{row.column} = {row.value}')}   {row.rows:,} rows"
+        for row in worst.itertuples(index=False)
+    ]
+    places = np.arange(len(worst))
+    found = worst["accuracy"].to_numpy(dtype=np.float64)
+    below = np.where(found < accuracy, _BEST, _BLUE)
+    axes.hlines(places, np.minimum(found, accuracy), np.maximum(found, accuracy), below, lw=2)
+    axes.scatter(found, places, c=below, s=36, zorder=3)
+    axes.axvline(accuracy, color=_INK, lw=1)
+    low, high = min(float(found.min()), accuracy), max(float(found.max()), accuracy)
+    room = max(high - low, 0.02)
+    for place, value in zip(places, found, strict=True):
+        left = value < accuracy
+        axes.annotate(
+            f"{value:.3f}",
+            (value, place),
+            textcoords="offset points",
+            xytext=(-8 if left else 8, 0),
+            ha="right" if left else "left",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_yticks(places, names)
+    axes.set_xlim(low - 0.2 * room, high + 0.2 * room)
+    axes.set_ylim(-0.7, len(worst) - 0.3)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"accuracy; the line is all rows, {accuracy:.3f}")
+    return _png(figure)
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:
@@ -181,39 +231,62 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
     return max(scored, key=lambda t: (t.score or 0.0, -t.number), default=None)
 
 
-def _scaled(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    if not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
-        codes = values.astype(str).astype("category").cat.codes
-        return codes / max(codes.max(), 1)
-    filled = values.astype("float64")
-    if filled.min() > 0 and filled.max() / filled.min() > 100:
-        filled = filled.map(math.log)
-    return (filled - filled.min()) / (filled.max() - filled.min())
+def _is_number(values: "pd.Series[Any]") -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values) and values.dtype != bool)
 
 
-def _ends(values: "pd.Series[Any]") -> tuple[str, str]:
-    if not pd.api.types.is_numeric_dtype(values) or values.dtype == bool:
-        names = sorted(values.dropna().astype(str).unique())
-        return names[0], names[-1]
-    return f"{values.min():.3g}", f"{values.max():.3g}"
+def _is_log(values: "pd.Series[Any]") -> bool:
+    return bool(values.min() > 0 and values.max() / values.min() > 30)
+
+
+def _scaled(values: "pd.Series[Any]") -> "pd.Series[float]":
+    """Put values between 0 and 1; a parameter that a trial does not have stays a gap."""
+    if not _is_number(values):
+        codes = values.astype("str").astype("category").cat.codes
+        return (codes / max(codes.max(), 1)).where(values.notna())
+    heights = values.astype("float64")
+    if _is_log(heights):
+        heights = np.log(heights)
+    return (heights - heights.min()) / (heights.max() - heights.min())
+
+
+def _marks(values: "pd.Series[Any]") -> list[tuple[float, str]]:
+    """Return the heights on an axis that are named, and their names."""
+    if not _is_number(values):
+        names = sorted(values.dropna().astype("str").unique())
+        return [(place / max(len(names) - 1, 1), _short(n)) for place, n in enumerate(names)]
+    return [(0.0, f"{values.min():.3g}"), (1.0, f"{values.max():.3g}")]
 
 
 def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
-    step = max(1, len(names) // _MOST_LABELS)
-    shown = range(0, len(names), step)
-    axes.set_xticks(shown, [names[i] for i in shown], rotation=35, ha="right")
-    axes.set_yticks(shown, [names[i] for i in shown])
+    shown = range(0, len(names), -(-len(names) // _MOST_TICKS))
+    turned = sum(len(names[i]) for i in shown) > 40
+    labels = [names[i] for i in shown]
+    axes.set_xticks(shown, labels, rotation=40 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(shown, labels)
 
 
-def _say_nothing(axes: Axes, why: str) -> None:
-    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, color=_INK)
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
 
 
-def _plain(figure: Figure, axes: Axes) -> Figure:
+def _wrapped(name: str) -> str:
+    return name.replace("_", "\n", 1) if len(name) > 12 else name
+
+
+def _panel(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", pad=12)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return figure, axes
+
+
+def _nothing(title: str, why: str) -> bytes:
+    figure, axes = _panel(8.2, 1.6, title)
+    axes.text(0.0, 0.5, why, va="center", transform=axes.transAxes, color=_INK)
+    axes.set_axis_off()
+    return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:

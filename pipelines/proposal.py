@@ -8,6 +8,8 @@ and nothing else.
 import json
 import math
 import re
+import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,13 +147,16 @@ def propose(
     leaks, suspects = _leaks(parts.train, found, target, time, settings)
     settings = settings.model_copy(update={"drop": {**found.drop, **leaks}})
     roles = roles_of(frame, settings)
-    yardstick = _measure(parts.train, parts.validation, target, roles)
-    warnings = [
+    yardsticks = [_measure(parts.train, parts.validation, target, roles)]
+    if time is not None:
+        yardsticks += _measure_earlier(parts.train, time, target, roles)
+    yardstick = yardsticks[0]
+    notes = [
         *suspects,
         *_target_warnings(frame, target, parts.train, time),
         *found.warnings,
         *_row_warnings(frame, found.id, time),
-        *_yardstick_warnings(yardstick),
+        *_yardstick_warnings(yardsticks),
     ]
     sealed = round(len(frame) * _sealed_share(frame, time, split))
     guesses = (
@@ -166,8 +171,8 @@ def propose(
         f"{yardstick.rows:,} validation rows, where {yardstick.majority:.3f} are of one class; "
         "the gate's first limits lie between",
     )
-    text = _project_text(settings, split, split_words, yardstick, suspects, name, sealed)
-    return Proposal(text, _contract(frame, settings, name), guesses, tuple(warnings))
+    text = _project_text(settings, split, split_words, yardsticks, suspects, name, sealed)
+    return Proposal(text, _contract(frame, settings, name), guesses, tuple(notes))
 
 
 def _refuse_measurement(target: "pd.Series[Any]") -> None:
@@ -320,12 +325,10 @@ def _sealed_share(frame: pd.DataFrame, time: str | None, split: Mapping[str, Any
 def _positive(target: "pd.Series[Any]") -> bool | int | str | None:
     """Guess the class of interest: the one that says yes, else the rarer."""
     counts = target.value_counts()
-    if len(counts) != 2:
+    if len(counts) != 2 or types.is_float_dtype(target):
         return None
-    for label in map(_item, counts.index):
-        if str(label).lower() in _POSITIVE:
-            return label
-    return _item(counts.index[-1])
+    named = [label for label in map(_item, counts.index) if str(label).lower() in _POSITIVE]
+    return named[0] if named else _item(counts.index[-1])
 
 
 def _item(label: Any) -> bool | int | str:
@@ -458,13 +461,16 @@ def _alone(codes: np.ndarray, answers: np.ndarray, taught: np.ndarray) -> float:
 def _measure(
     train: pd.DataFrame, validation: pd.DataFrame, target: str, roles: Roles
 ) -> _Yardstick:
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
     from sklearn.pipeline import make_pipeline
 
     # lbfgs and few rounds: limits need two digits, and a yardstick is no model to keep.
     model = make_pipeline(preprocessor(roles), LogisticRegression(max_iter=100, tol=1e-2))
-    model.fit(conform(train, roles), labels(train[target]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(conform(train, roles), labels(train[target]))
     answers = labels(validation[target])
     predictions = model.predict(conform(validation, roles))
     classes, counts = np.unique(answers, return_counts=True)
@@ -481,21 +487,40 @@ def _measure(
     )
 
 
-def _limits(yardstick: _Yardstick) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the lowest metrics and recalls: the yardstick's, less what chance may take."""
-    chance = 2 * _error(yardstick.accuracy, yardstick.rows)
-    accuracy = max(yardstick.accuracy - max(0.02, chance), min(yardstick.majority, 1.0))
-    smallest = min(count for _, count in yardstick.recall.values())
-    chance = 2 * _error(yardstick.balanced_accuracy, smallest)
-    balanced = max(
-        yardstick.balanced_accuracy - max(0.03, chance), 1 / max(len(yardstick.recall), 2)
-    )
-    recalls = {
-        label: _floor(value - max(0.1, 3 * _error(value, count)))
-        for label, (value, count) in yardstick.recall.items()
-    }
+def _measure_earlier(train: pd.DataFrame, time: str, target: str, roles: Roles) -> list[_Yardstick]:
+    """Measure once more on the latest rows to learn from, learning from those before.
+
+    One stretch of time says little of the next: a limit has to hold in both.
+    """
+    turn = train[time].quantile(0.6)
+    past, recent = train[train[time] < turn], train[train[time] >= turn]
+    if set(past[target]) != set(recent[target]):
+        return []
+    return [_measure(past, recent, target, roles)]
+
+
+def _limits(yardsticks: Sequence[_Yardstick]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the lowest metrics and recalls: the worst yardstick's, less what chance may take.
+
+    Two standard errors for a metric, three for a recall, whose rows are fewer.
+    """
+    accuracy, balanced = 1.0, 1.0
+    recalls: dict[str, float] = {}
+    for each in yardsticks:
+        chance = 2 * _error(each.accuracy, each.rows)
+        accuracy = min(accuracy, each.accuracy - max(0.02, chance))
+        smallest = min(count for _, count in each.recall.values())
+        chance = 2 * _error(each.balanced_accuracy, smallest)
+        balanced = min(balanced, each.balanced_accuracy - max(0.03, chance))
+        for label, (value, count) in each.recall.items():
+            floor = _floor(value - max(0.1, 3 * _error(value, count)))
+            recalls[label] = min(recalls.get(label, 1.0), floor)
+    latest = yardsticks[0]
     return (
-        {"accuracy": _floor(accuracy), "balanced_accuracy": _floor(balanced)},
+        {
+            "accuracy": _floor(max(accuracy, latest.majority)),
+            "balanced_accuracy": _floor(max(balanced, 1 / len(latest.recall))),
+        },
         {label: floor for label, floor in recalls.items() if floor > 0},
     )
 
@@ -539,8 +564,8 @@ def _row_warnings(frame: pd.DataFrame, id_column: str | None, time: str | None) 
     duplicates = int(rows.duplicated().sum())
     if duplicates:
         yield (
-            f"{duplicates:,} of {len(frame):,} rows repeat an earlier one; "
-            "a random split keeps them on one side"
+            f"{duplicates:,} of {len(frame):,} rows repeat an earlier one: "
+            "copies share a side of the split, and count more than once in every score"
         )
     if time is None:
         dates = [str(n) for n in frame.columns if types.is_datetime64_any_dtype(frame[n])]
@@ -551,14 +576,15 @@ def _row_warnings(frame: pd.DataFrame, id_column: str | None, time: str | None) 
             )
 
 
-def _yardstick_warnings(yardstick: _Yardstick) -> Iterable[str]:
+def _yardstick_warnings(yardsticks: Sequence[_Yardstick]) -> Iterable[str]:
+    yardstick = yardsticks[0]
     if yardstick.accuracy <= yardstick.majority:
         yield (
             f"a logistic regression ({yardstick.accuracy:.3f}) does not beat always naming the "
             f"most frequent class ({yardstick.majority:.3f}): the columns may not tell"
         )
-    _, floors = _limits(yardstick)
-    for label in yardstick.recall.keys() - floors.keys():
+    _, floors = _limits(yardsticks)
+    for label in sorted(yardstick.recall.keys() - floors.keys()):
         yield (
             f"the yardstick finds next to nothing of the class {label!r}: decide in "
             "[gate.recall] what a model must find"
@@ -590,7 +616,7 @@ def _column_rules(
     missing = float(series.isna().mean())
     named = column in (settings.target, settings.time, settings.id)
     # A share may vary from file to file; where there was none, one cell in a hundred may go.
-    allowed = 0.0 if named else min(math.ceil((missing * 1.5 + 0.01) * 100) / 100, 1.0)
+    allowed = 0.0 if named else min(math.ceil(round(missing * 150 + 1, 9)) / 100, 1.0)
     if allowed < 1:
         yield _expectation("expect_column_values_to_not_be_null", column=column, **_mostly(allowed))
     if column == settings.id:
@@ -682,14 +708,20 @@ def _project_text(
     settings: DataSettings,
     split: Mapping[str, Any],
     split_words: str,
-    yardstick: _Yardstick,
+    yardsticks: Sequence[_Yardstick],
     suspects: Sequence[str],
     name: str,
     sealed: int,
 ) -> str:
-    metrics, recalls = _limits(yardstick)
+    yardstick = yardsticks[0]
+    metrics, recalls = _limits(yardsticks)
     balanced = len(yardstick.recall) * min(c for _, c in yardstick.recall.values())
     scarce = balanced / yardstick.rows < 0.4
+    earlier = "".join(
+        f"On the latest rows to learn from, learning from those before: {each.accuracy:.3f} and "
+        f"{each.balanced_accuracy:.3f}. "
+        for each in yardsticks[1:]
+    )
     lines = [
         "# Written by `tidegate init`; yours to change. Every setting, with its default and",
         "# where it came from: tidegate config",
@@ -709,7 +741,8 @@ def _project_text(
     ]
     if suspects:
         lines += ["", "# Look at these before you trust a result:"]
-        lines += [f"# - {_comment(text)}" for text in suspects]
+        for suspect in suspects:
+            lines += _comment(f"- {suspect}", indent="  ")
     lines += [
         "",
         "# Columns that no model sees, each with its reason. Add what is not yet known when a",
@@ -717,7 +750,7 @@ def _project_text(
         "[data.drop]",
         *(f"{_key(column)} = {_toml(reason)}" for column, reason in settings.drop.items()),
         "",
-        f"# {split_words[0].upper()}{split_words[1:]}.",
+        *_comment(f"{split_words[0].upper()}{split_words[1:]}."),
         "[data.split]",
         *(f"{key} = {_toml(value)}" for key, value in split.items()),
         "",
@@ -729,12 +762,13 @@ def _project_text(
         "seed = 0",
         f"scoring = {_toml('balanced_accuracy' if scarce else 'accuracy')}",
         "",
-        "# The sealed rows judge the model once. The first limits come from an untuned logistic",
-        f"# regression on the {yardstick.rows:,} validation rows: accuracy "
-        f"{yardstick.accuracy:.3f}, balanced accuracy",
-        f"# {yardstick.balanced_accuracy:.3f}, where {yardstick.majority:.3f} are of one class. "
-        "They keep out a broken model; what a",
-        "# good one must reach is your decision.",
+        *_comment(
+            "The sealed rows judge the model once. The first limits come from an untuned "
+            f"logistic regression on the {yardstick.rows:,} validation rows: accuracy "
+            f"{yardstick.accuracy:.3f}, balanced accuracy {yardstick.balanced_accuracy:.3f}, "
+            f"where {yardstick.majority:.3f} are of one class. {earlier}They keep out a broken "
+            "model; what a good one must reach is your decision."
+        ),
         "[gate]",
         f"minimum_rows = {_rounded_down(sealed / 2)}",
         *(['scoring = "balanced_accuracy"  # one class is rare'] if scarce else []),
@@ -774,9 +808,11 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
-def _comment(text: str) -> str:
+def _comment(text: str, *, indent: str = "") -> list[str]:
     # A column's name may hold a line break, which would end the comment.
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    lines = textwrap.wrap(printable, 90, subsequent_indent=indent, break_on_hyphens=False)
+    return [f"# {line}" for line in lines]
 
 
 def _is_text(series: "pd.Series[Any]") -> bool:

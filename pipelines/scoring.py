@@ -1,11 +1,13 @@
 """Scoring a table: the rows as they came, with what the model says beside them."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipelines.errors import InputError, ServiceError
+from pipelines.errors import DataError, InputError, ServiceError
 from pipelines.features import Roles, conform
 
 if TYPE_CHECKING:
@@ -29,14 +31,31 @@ def score(model: "Pipeline", frame: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_rows, n_columns + 1 + n_classes)
-        The frame, then ``prediction`` and a ``probability_<class>`` for each class.
+        The frame, then ``prediction`` and a ``probability_<class>`` for each class, in place
+        of columns so named from an earlier scoring.
 
     Raises
     ------
     DataError
-        A column that the model reads is missing, or holds words where it reads numbers.
+        There is no row; a column that the model reads is missing, holds words where it reads
+        numbers, or bears a name that the answers take.
     """
+    taken = [PREDICTION, *(f"{PROBABILITY}{label}" for label in model.classes_)]
+    clash = sorted(set(taken) & set(roles.columns))
+    if clash:
+        raise DataError(
+            "Predictions are written beside the columns that they come from.",
+            found=f"the model reads a column named {clash[0]}",
+            next_move="rename it at the source and train again",
+        )
+    if frame.empty:
+        raise DataError(
+            "A table to score has at least one row.",
+            found="no rows",
+            next_move="check the file, or the query",
+        )
     rows = conform(frame, roles)
+    frame = frame.drop(columns=taken, errors="ignore")
     probabilities = model.predict_proba(rows)
     answers = {PREDICTION: model.classes_[probabilities.argmax(axis=1)]} | {
         f"{PROBABILITY}{label}": probabilities[:, place]
@@ -51,27 +70,43 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     Raises
     ------
     InputError
-        The ending names no format.
+        The ending names no format, the folder is not there, or Parquet cannot hold a column.
     ServiceError
         The folder cannot be written, or the disk is full.
     """
-    if path.suffix not in {".csv", ".parquet"}:
+    if path.suffix.lower() not in {".csv", ".parquet"}:
         raise InputError(
             "Predictions are written as .csv or .parquet.",
             found=str(path),
             next_move="give the output one of these endings",
         )
-    partial = path.with_name(f".{path.name}.partial")
+    if not path.parent.is_dir():
+        raise InputError(
+            "Predictions are written to a folder that is there.",
+            found=f"no folder {path.parent}",
+            next_move="make it first, or name another with -o",
+        )
+    # Beside the target, so that the last step is a rename on one disk; named by process, so
+    # that two of them cannot mix.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             frame.to_csv(partial, index=False)
         else:
             frame.to_parquet(partial, index=False)
         partial.replace(path)
     except OSError as err:
-        partial.unlink(missing_ok=True)
         raise ServiceError(
             "Predictions are written to the file that -o names.",
             found=f"{path}: {err.strerror or err}",
             next_move="free some space, or name a folder that can be written",
         ) from err
+    except (ValueError, TypeError) as err:
+        raise InputError(
+            "A Parquet column holds values of one type.",
+            found=str(err).splitlines()[0][:200],
+            next_move="write .csv, or mend that column at the source",
+        ) from err
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -49,7 +50,7 @@ TRUSTED_TYPES = (
 arrays and numbers, whose making runs no code that the file names."""
 
 REACH_SECONDS = 5.0
-"""How long a tracking server may take to say that it is there."""
+"""How long a tracking server or its database may take to say that it is there."""
 
 _MODEL_LIBRARIES = ("mlflow", "scikit-learn", "skops", "numpy", "scipy", "pandas")
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
@@ -66,6 +67,7 @@ _NOT_IN_A_NAME = re.compile(r"[^\w\-. /]")
 _NOTE = "mlflow.note.content"
 _PARENT = "mlflow.parentRunId"
 _KIND = "tidegate.kind"
+_CANDIDATE = "tidegate.candidate"
 _LEDGER = "tidegate.ledger."
 
 _REFERENCE = "reference.parquet"
@@ -298,11 +300,14 @@ class Tracker:
         """
         state = (folder / settings.folder).resolve()
         uri = _absolute(settings.uri or f"sqlite:///{state / 'mlflow.db'}", folder)
-        if urlsplit(uri).scheme in ("http", "https"):
-            _reach(uri)
-        elif _scheme(uri) == "sqlite":
-            _prepare(Path(uri.removeprefix("sqlite:///")))
-        with _asking(uri, "MLflow's store opens."):
+        _set_environment()
+        with _asking(uri, "The tracking store opens."):
+            if _scheme(uri) in ("http", "https"):
+                _reach_server(uri)
+            elif _scheme(uri) == "sqlite":
+                _prepare(Path(uri.removeprefix("sqlite:///")))
+            elif _scheme(uri) != "databricks":
+                _reach_database(uri)
             client = _client(uri)
             artifacts = _artifacts(settings, folder, state, uri)
             name = settings.experiment or experiment
@@ -462,7 +467,8 @@ class Tracker:
     def read_file(self, run_id: str, path: str) -> bytes | None:
         """Return a file that was kept with a run; None where there is none of that path."""
         with self._asking("A report is read."), _scratch() as folder:
-            kept = self._client.list_artifacts(run_id, str(Path(path).parent))
+            folder_there = path.rpartition("/")[0]
+            kept = self._client.list_artifacts(run_id, folder_there or None)
             if path not in {file.path for file in kept}:
                 return None
             return Path(self._client.download_artifacts(run_id, path, str(folder))).read_bytes()
@@ -536,6 +542,8 @@ class Tracker:
             # A run names its candidate only once that is whole.
             self._client.finalize_logged_model(logged.model_id, "READY")
             self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+            # MLflow lists a run's models in no order.
+            self._client.set_tag(run_id, _CANDIDATE, logged.model_id)
         return f"models:/{logged.model_id}"
 
     def candidate(self, run_id: str) -> Candidate:
@@ -709,7 +717,7 @@ class Tracker:
         ProjectError
             The store is a server, which has pages of its own.
         """
-        if urlsplit(self._uri).scheme in ("http", "https"):
+        if _scheme(self._uri) in ("http", "https"):
             raise ProjectError(
                 "MLflow's pages are started here for a database.",
                 found=f"tracking.uri is the server {self.uri}",
@@ -755,15 +763,14 @@ class Tracker:
         )
 
     def _model_id(self, run_id: str) -> str:
-        outputs = self._get_run(run_id).outputs
-        models = outputs.model_outputs if outputs is not None else []
-        if not models:
+        model_id = self._get_run(run_id).data.tags.get(_CANDIDATE)
+        if model_id is None:
             raise MissingError(
                 "The run has logged a candidate.",
                 found=f"run {run_id} has no model",
                 next_move="train one with `tidegate train`",
             )
-        return str(models[-1].model_id)
+        return str(model_id)
 
     def _location(self, model_id: str) -> str:
         with self._asking("The model is looked up."):
@@ -886,7 +893,8 @@ class _Writer:
                 self._queue.task_done()
 
 
-def _client(uri: str) -> "MlflowClient":
+def _set_environment() -> None:
+    """Say what MLflow reads when it is imported."""
     for name, value in (
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
         ("DO_NOT_TRACK", "true"),
@@ -896,9 +904,12 @@ def _client(uri: str) -> "MlflowClient":
         ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
     ):
         os.environ.setdefault(name, value)
+
+
+def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
-    # It logs, with a traceback, what it also raises, and every start of a migration.
+    # It logs, with a traceback, what it also raises.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     return MlflowClient(uri, registry_uri=uri)
 
@@ -913,10 +924,10 @@ def _asking(uri: str, rule: str) -> Iterator[None]:
         yield
     except TidegateError:
         raise
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as err:
-        found = _first_line(err)
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError) as err:
+        found = _first_line(_cause(err))
         raise ServiceError(
-            rule, found=f"{_masked(uri)}: {found}", next_move=_next_move(uri, found)
+            rule, found=f"{_masked(uri)}: {_masked(found)}", next_move=_next_move(uri, found)
         ) from err
 
 
@@ -933,15 +944,26 @@ def _tolerating(*codes: str) -> Iterator[None]:
 
 
 def _next_move(uri: str, found: str) -> str:
-    if "full" in found or "No space" in found or "too large" in found:
-        return "free some space, then run the command again"
-    if "readonly" in found or "Permission" in found or "unable to open" in found:
+    if any(sign in found for sign in ("full", "No space", "too large", "disk")):
+        return "see that the disk has room, then run the command again"
+    if any(sign in found for sign in ("readonly", "ermission", "unable to open", "ot a directory")):
         return "make the folder writable, or name another in [tracking] folder"
     if "No module named" in found:
-        return "name the driver that is installed, such as postgresql+psycopg://"
-    if urlsplit(uri).scheme in ("http", "https"):
-        return "see that the server at tracking.uri is up, then run the command again"
-    return "see that the store is whole and of this MLflow, then run the command again"
+        return "install that driver beside tidegate, or name another in tracking.uri"
+    if _scheme(uri) == "sqlite":
+        return "see that the file is whole and of this MLflow, then run the command again"
+    return "see that tracking.uri is right and its server up, then run the command again"
+
+
+def _cause(err: BaseException) -> BaseException:
+    """Return the database driver's own error, which MLflow and SQLAlchemy wrap in prose."""
+    link: BaseException | None = err
+    while link is not None:
+        driver: BaseException | None = getattr(link, "orig", None)
+        if driver is not None:
+            return driver
+        link = link.__cause__
+    return err
 
 
 def _first_line(err: BaseException) -> str:
@@ -966,40 +988,70 @@ def _absolute(uri: str, folder: Path) -> str:
 
 
 def _prepare(path: Path) -> None:
-    """Make a SQLite file whose readers and one writer do not wait for each other."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=20.0)) as database:
-            # The mode is kept in the file; MLflow never sets it. A file system without
-            # shared memory refuses, and everything works, slower.
-            (mode,) = database.execute("PRAGMA journal_mode").fetchone()
-            if mode != "wal":
-                database.execute("PRAGMA journal_mode = WAL")
-    except (OSError, sqlite3.Error) as err:
-        raise ServiceError(
-            "Runs are kept in a SQLite file.",
-            found=f"{path}: {_first_line(err)}",
-            next_move=_next_move(f"sqlite:///{path}", str(err)),
-        ) from err
+    """Make a SQLite file whose readers and one writer do not wait for each other.
+
+    MLflow makes a new store in dozens of steps that two processes cannot take at once, and
+    that an end in their midst leaves broken. Here they are taken in memory, and what comes
+    of them is copied in one transaction.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=20.0, isolation_level=None)) as database:
+        # The mode is kept in the file; MLflow never sets it. A file system without
+        # shared memory refuses, and everything works, slower.
+        (mode,) = database.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":
+            database.execute("PRAGMA journal_mode = WAL")
+        if not _is_empty(database):
+            return
+        _, *statements, _ = _schema()
+        database.execute("BEGIN IMMEDIATE")
+        if _is_empty(database):
+            for statement in statements:
+                database.execute(statement)
+        database.execute("COMMIT")
 
 
-def _reach(uri: str) -> None:
+def _is_empty(database: sqlite3.Connection) -> bool:
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(tables) == 0
+
+
+@cache
+def _schema() -> tuple[str, ...]:
+    import sqlalchemy
+    from mlflow.store.db import utils
+    from sqlalchemy.pool import StaticPool
+
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    memory = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
+    utils._initialize_tables(memory)  # type: ignore[no-untyped-call]
+    connection = cast("sqlite3.Connection", memory.raw_connection().driver_connection)
+    statements = tuple(connection.iterdump())
+    memory.dispose()
+    return statements
+
+
+def _reach_server(uri: str) -> None:
+    parts = urlsplit(uri)
+    page = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/") + "/health"
+    )
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=REACH_SECONDS).close()
+        urllib.request.urlopen(page.geturl(), timeout=REACH_SECONDS).close()
     except urllib.error.HTTPError as err:
         # Any other answer is an answer; whether we are let in shows at the first request.
-        if err.code < 500:
-            return
-        found = f"status {err.code}"
-    except (OSError, ValueError) as err:
-        found = _first_line(getattr(err, "reason", None) or err)
-    else:
-        return
-    raise ServiceError(
-        f"The tracking server answers within {REACH_SECONDS:.0f} seconds.",
-        found=f"{_masked(uri)}: {found}",
-        next_move="start it, or mend tracking.uri; without one, runs are kept in a local file",
-    )
+        if err.code >= 500:
+            raise
+
+
+def _reach_database(uri: str) -> None:
+    """Connect once: MLflow itself tries ten times, for more than a minute."""
+    import sqlalchemy
+
+    limit = {"connect_timeout": int(REACH_SECONDS)} if _scheme(uri) != "mssql" else {}
+    engine = sqlalchemy.create_engine(uri, connect_args=limit)
+    engine.connect().close()
+    engine.dispose()
 
 
 def _artifacts(settings: TrackingSettings, folder: Path, state: Path, uri: str) -> str | None:
@@ -1008,7 +1060,7 @@ def _artifacts(settings: TrackingSettings, folder: Path, state: Path, uri: str) 
         if "://" in settings.artifacts:
             return settings.artifacts
         return (folder / settings.artifacts).resolve().as_uri()
-    if urlsplit(uri).scheme in ("http", "https", "databricks"):
+    if _scheme(uri) in ("http", "https", "databricks"):
         return None
     return (state / "artifacts").as_uri()
 

@@ -11,7 +11,7 @@ driver and in the workers at once, and is named in a job by its name alone.
 - The same parameters and seed give the same fitted estimator, in any process of one machine.
 - With ``resource = "epochs"`` the estimator has ``partial_fit``, and one call is one pass over
   the rows: the sweep decides after each whether another is worth it, and keeps a deep copy of
-  the best. With None it is fitted once.
+  the best, whose ``random_state`` it sets to the seed. With None it is fitted once.
 - A parameter that the space leaves out, or whose condition does not hold, is absent from the
   parameters, and the estimator's own default applies.
 """

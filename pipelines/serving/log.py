@@ -5,18 +5,15 @@ returns, and one thread writes what has gathered there in one transaction. When 
 falls behind or is away, answers beyond the bound are dropped and counted. A process that is
 killed loses what was queued; what was committed stays, and the database stays whole.
 
-Times are text, UTC, ISO 8601 in a fixed width, so that they sort as text in every database.
-Inputs, labels and probabilities are JSON.
+Times are UTC without a zone; inputs, predictions and probabilities are JSON.
 """
 
 import json
 import logging
 import math
 import threading
-import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from pipelines.data import masked
-from pipelines.errors import InputError, ServiceError
+from pipelines.errors import InputError, MissingError, ServiceError
 from pipelines.scoring import PREDICTION, PROBABILITY
 from pipelines.serving.settings import ServeSettings
 
@@ -43,7 +40,7 @@ _BATCH = 5_000
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 10.0
 _LOCK_SECONDS = 10
-_CONNECT_SECONDS = 5
+_TIMEOUTS = {"sqlite": {"timeout": _LOCK_SECONDS}, "postgresql": {"connect_timeout": 5}}
 
 _METADATA = sa.MetaData()
 _PREDICTIONS = sa.Table(
@@ -52,7 +49,7 @@ _PREDICTIONS = sa.Table(
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("request_id", sa.String(64), nullable=False, index=True),
     sa.Column("row", sa.Integer, nullable=False),
-    sa.Column("time", sa.String(27), nullable=False),
+    sa.Column("time", sa.DateTime, nullable=False),
     sa.Column("model_name", sa.Text, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("inputs", sa.Text, nullable=False),
@@ -102,7 +99,7 @@ class Answer:
         """Return a row of the log for each row of the request."""
         shared = {
             "request_id": self.request_id,
-            "time": _as_text(self.time),
+            "time": _naive(self.time),
             "model_name": self.name,
             "model_version": self.version,
             "latency_ms": self.seconds * 1000,
@@ -208,7 +205,7 @@ class PredictionLog:
         with self._changed:
             self._closing.set()
             self._changed.notify_all()
-        self._writer.join(timeout=_LOCK_SECONDS + _CONNECT_SECONDS)
+        self._writer.join(timeout=_LOCK_SECONDS)
         with self._changed:
             self.dropped += self._waiting
             self._waiting = 0
@@ -311,10 +308,12 @@ def read_window(
     -------
     DataFrame of shape (n_rows, n_columns + 1 + n_classes)
         The inputs, ``prediction`` and ``probability_<class>``, as `pipelines.scoring.score`
-        gives them, indexed by the time of the request. Empty where nothing was logged.
+        gives them, indexed by the time of the request, in UTC.
 
     Raises
     ------
+    MissingError
+        The window holds no prediction of this version.
     InputError
         A time that cannot be read, or an address that is none.
     ServiceError
@@ -325,9 +324,9 @@ def read_window(
         _PREDICTIONS.c.model_version == str(version),
     ]
     if since is not None:
-        conditions.append(_PREDICTIONS.c.time >= _as_text(_instant(since)))
+        conditions.append(_PREDICTIONS.c.time >= _instant(since))
     if until is not None:
-        conditions.append(_PREDICTIONS.c.time < _as_text(_instant(until)))
+        conditions.append(_PREDICTIONS.c.time < _instant(until))
     wanted = (
         sa.select(
             _PREDICTIONS.c.time,
@@ -340,28 +339,33 @@ def read_window(
     )
     engine = _engine(url)
     file = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
-    if file and not Path(file).exists():
-        # Connecting would make an empty one.
-        return _as_frame([])
+    rows: Sequence[Any] = ()
     try:
-        with engine.connect() as connection:
-            if not sa.inspect(connection).has_table(_PREDICTIONS.name):
-                return _as_frame([])
-            return _as_frame(connection.execute(wanted).all())
+        # Connecting to a SQLite file that is not there would make an empty one.
+        if file is None or Path(file).exists():
+            with engine.connect() as connection:
+                if sa.inspect(connection).has_table(_PREDICTIONS.name):
+                    rows = connection.execute(wanted).all()
     except SQLAlchemyError as err:
         raise _unreachable(url, err) from err
     finally:
         engine.dispose()
+    if not rows:
+        raise MissingError(
+            "A window of the prediction log holds predictions of the champion.",
+            found=f"none of {name} version {version} in {masked(url)}",
+            next_move="serve it with `tidegate serve`, or name a file with --data",
+        )
+    return _as_frame(rows)
 
 
 def _engine(url: str) -> sa.Engine:
     try:
         address = sa.make_url(url)
         backend = address.get_backend_name()
-        timeout = {"sqlite": {"timeout": _LOCK_SECONDS}}.get(
-            backend, {"connect_timeout": _CONNECT_SECONDS} if backend == "postgresql" else {}
+        engine = sa.create_engine(
+            address, connect_args=_TIMEOUTS.get(backend, {}), pool_pre_ping=True
         )
-        engine = sa.create_engine(address, connect_args=timeout, pool_pre_ping=True)
     except (SQLAlchemyError, ImportError, ValueError) as err:
         raise InputError(
             "The prediction log is a SQLAlchemy URL whose driver is installed.",
@@ -370,6 +374,12 @@ def _engine(url: str) -> sa.Engine:
             next_move="for example postgresql+psycopg://user@host:5432/database in serve.log",
         ) from err
     if backend == "sqlite":
+        if address.database in (None, "", ":memory:"):
+            raise InputError(
+                "The prediction log outlives the service.",
+                found=f"{url}, which is kept in memory",
+                next_move="name a file, sqlite:///predictions.db, in serve.log",
+            )
         sa.event.listen(engine, "connect", _write_ahead)
     return engine
 
@@ -398,23 +408,22 @@ def _first_line(err: Exception) -> str:
 
 
 def _instant(value: str | datetime) -> datetime:
-    instant = value
-    if isinstance(instant, str):
-        try:
-            instant = datetime.fromisoformat(instant.strip())
-        except ValueError as err:
-            raise InputError(
-                "A window's end is a time in ISO 8601.",
-                found=repr(value[:60]),
-                next_move="for example 2013-07-01 or 2013-07-01T06:00:00+02:00",
-            ) from err
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        return _naive(value)
+    try:
+        return _naive(datetime.fromisoformat(value.strip()))
+    except ValueError as err:
+        raise InputError(
+            "A window's end is a time in ISO 8601.",
+            found=repr(value[:60]),
+            next_move="for example 2013-07-01 or 2013-07-01T06:00:00+02:00",
+        ) from err
 
 
-def _as_text(instant: datetime) -> str:
-    with suppress(OverflowError):
-        instant = instant.astimezone(UTC)
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+def _naive(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        return instant
+    return instant.astimezone(UTC).replace(tzinfo=None)
 
 
 def _or_null(cell: Any) -> Any:
@@ -422,12 +431,8 @@ def _or_null(cell: Any) -> Any:
 
 
 def _as_frame(rows: Sequence[Any]) -> pd.DataFrame:
-    index = pd.DatetimeIndex(pd.to_datetime([row.time for row in rows], utc=True), name="time")
-    if not rows:
-        return pd.DataFrame({PREDICTION: []}, index=index)
+    index = pd.DatetimeIndex([row.time for row in rows], name="time").tz_localize(UTC)
     inputs = pd.DataFrame([json.loads(row.inputs) for row in rows], index=index)
-    answers: Mapping[str, Any] = {PREDICTION: [json.loads(row.prediction) for row in rows]}
+    said = pd.DataFrame({PREDICTION: [json.loads(row.prediction) for row in rows]}, index=index)
     shares = pd.DataFrame([json.loads(row.probabilities) for row in rows], index=index)
-    return pd.concat(
-        [inputs, pd.DataFrame(answers, index=index), shares.add_prefix(PROBABILITY)], axis=1
-    )
+    return pd.concat([inputs, said, shares.add_prefix(PROBABILITY)], axis=1)

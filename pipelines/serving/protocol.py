@@ -1,33 +1,46 @@
 """MLflow's scoring protocol: what may be sent to ``/invocations``.
 
 ``dataframe_split``, ``dataframe_records``, ``inputs`` and ``instances`` as JSON, or CSV
-(https://mlflow.org/docs/latest/genai/serving/, "Input formats").
+(https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/, "Inference Server
+Specification").
 """
 
+import csv
 import json
+from collections.abc import Sequence
+from email.message import Message
 from io import StringIO
 from typing import Any
-
-import pandas as pd
 
 from pipelines.features import Roles
 from pipelines.serving.schema import RequestError
 
-_JSON_KINDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+Columns = dict[str, list[Any]]
+"""Column name to its cells, as they were sent."""
+
+_KINDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+# What pandas.read_csv reads as missing, so that a file and a request mean the same.
+_MISSING = frozenset(
+    (
+        "",
+        *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    )
+)
 
 
-def parse(
-    body: bytes, content_type: str | None, roles: Roles, *, maximum_rows: int
-) -> pd.DataFrame:
+def parse(body: bytes, content_type: str | None, roles: Roles, *, maximum_rows: int) -> Columns:
     """Read a request's rows, each cell as it was sent.
 
     Parameters
     ----------
     body : bytes
     content_type : str or None
-        ``application/json`` where there is none.
+        The header.
     roles : Roles
-        Names the columns of rows that are sent as plain lists.
+        Names the columns of rows that are sent as plain lists, and tells which cells of a
+        CSV file are numbers.
     maximum_rows : int
 
     Raises
@@ -35,80 +48,106 @@ def parse(
     RequestError
         415 for another content type, 413 for too many rows, 422 for what cannot be read.
     """
-    kind = (content_type or "application/json").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        frame = _from_json(body, roles)
-    elif kind in {"text/csv", "application/csv"}:
-        frame = _from_csv(body, roles)
-    else:
-        raise RequestError.of("send application/json or text/csv", status=415)
-    if frame.empty:
+    header = Message()
+    header["content-type"] = content_type or ""
+    kind = header.get_content_type() if content_type else ""
+    if kind not in {"application/json", "text/csv"}:
+        raise RequestError.of("the content type is application/json or text/csv", status=415)
+    if (header.get_content_charset() or "utf-8") not in {"utf-8", "utf8"}:
+        raise RequestError.of("the body is in UTF-8", status=415)
+    columns = _from_json(body, roles) if kind == "application/json" else _from_csv(body, roles)
+    rows = len(next(iter(columns.values()), ()))
+    if rows == 0:
         raise RequestError.of("a request holds at least one row")
-    if len(frame) > maximum_rows:
+    if rows > maximum_rows:
         raise RequestError.of(
             f"a request holds at most {maximum_rows} rows; score a file with `tidegate predict`",
             status=413,
         )
-    repeated = frame.columns[frame.columns.duplicated()]
-    if len(repeated):
-        raise RequestError.of("each column is named once", column=str(repeated[0]))
-    return frame
+    return columns
 
 
-def _from_json(body: bytes, roles: Roles) -> pd.DataFrame:
+def _from_json(body: bytes, roles: Roles) -> Columns:
     try:
         sent = json.loads(body)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError) as err:
         raise RequestError.of("the body is JSON, in UTF-8") from err
-    kinds = [kind for kind in _JSON_KINDS if isinstance(sent, dict) and kind in sent]
-    if len(kinds) != 1:
-        raise RequestError.of(f"the body is an object with one of {', '.join(_JSON_KINDS)}")
-    rows = sent[kinds[0]]
-    if kinds[0] == "dataframe_split":
-        return _from_split(rows)
-    if kinds[0] == "dataframe_records":
-        return _from_records(rows, kinds[0])
-    if isinstance(rows, dict):
-        return _from_columns(rows, kinds[0])
-    if isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
-        return _table(list(roles.columns), rows, kinds[0])
-    return _from_records(rows, kinds[0])
+    if not isinstance(sent, dict):
+        sent = {}
+    kinds = [kind for kind in _KINDS if kind in sent]
+    # MLflow's clients may send their empty "params"; a model of a table has none.
+    others = [key for key in sent if key not in _KINDS and not (key == "params" and not sent[key])]
+    if len(kinds) != 1 or others:
+        raise RequestError.of(f"the body is an object with one of {', '.join(_KINDS)}, alone")
+    kind, rows = kinds[0], sent[kinds[0]]
+    if kind == "dataframe_split":
+        if not isinstance(rows, dict) or not isinstance(rows.get("columns"), list):
+            raise RequestError.of("dataframe_split holds columns and data")
+        return _from_rows(rows["columns"], rows.get("data"), kind)
+    if kind != "dataframe_records":
+        if isinstance(rows, dict):
+            return _from_columns(rows, kind)
+        if isinstance(rows, list) and rows and isinstance(rows[0], list):
+            return _from_rows(roles.columns, rows, kind)
+    return _from_records(rows, kind)
 
 
-def _from_split(sent: Any) -> pd.DataFrame:
-    if not isinstance(sent, dict) or not isinstance(sent.get("columns"), list):
-        raise RequestError.of("dataframe_split holds columns and data")
-    return _table(sent["columns"], sent.get("data"), "dataframe_split")
-
-
-def _table(columns: list[Any], rows: Any, kind: str) -> pd.DataFrame:
+def _from_rows(columns: Sequence[Any], rows: Any, kind: str) -> Columns:
+    if not all(isinstance(name, str) for name in columns):
+        raise RequestError.of(f"the columns of {kind} are named by text")
+    if len(set(columns)) != len(columns):
+        raise RequestError.of(f"each column of {kind} is named once")
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise RequestError.of(f"the rows of {kind} are lists")
-    if any(len(row) != len(columns) for row in rows):
-        raise RequestError.of(f"each row of {kind} has a cell for each of {len(columns)} columns")
-    return pd.DataFrame(rows, columns=[str(name) for name in columns], dtype=object)
+    for place, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise RequestError.of(
+                f"each row of {kind} has a cell for each of {len(columns)} columns; "
+                f"row {place} (from 0) has {len(row)}"
+            )
+    return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
 
 
-def _from_records(sent: Any, kind: str) -> pd.DataFrame:
+def _from_records(sent: Any, kind: str) -> Columns:
     if not isinstance(sent, list) or not all(isinstance(row, dict) for row in sent):
-        raise RequestError.of(f"{kind} is a list of objects, one a row")
-    columns = list(dict.fromkeys(name for row in sent for name in row))
-    cells = [[row.get(name) for name in columns] for row in sent]
-    return pd.DataFrame(cells, columns=columns, dtype=object)
+        raise RequestError.of(f"{kind} is a list of objects, one for each row")
+    # A record may leave out what it does not know, as long as another names the column.
+    names = dict.fromkeys(name for row in sent for name in row)
+    return {name: [row.get(name) for row in sent] for name in names}
 
 
-def _from_columns(sent: dict[str, Any], kind: str) -> pd.DataFrame:
+def _from_columns(sent: dict[str, Any], kind: str) -> Columns:
     columns = {name: cells if isinstance(cells, list) else [cells] for name, cells in sent.items()}
     if len({len(cells) for cells in columns.values()}) > 1:
         raise RequestError.of(f"the columns of {kind} have one length")
-    return pd.DataFrame(columns, dtype=object)
+    return columns
 
 
-def _from_csv(body: bytes, roles: Roles) -> pd.DataFrame:
+def _from_csv(body: bytes, roles: Roles) -> Columns:
     try:
-        frame = pd.read_csv(
-            StringIO(body.decode("utf-8-sig")), dtype=dict.fromkeys(roles.categorical, "str")
-        )
-    except (UnicodeDecodeError, ValueError) as err:
+        text = body.decode("utf-8-sig")
+        lines = [line for line in csv.reader(StringIO(text, newline=""), strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as err:
         raise RequestError.of("the body is CSV with a header, in UTF-8") from err
-    return frame.astype(object).where(frame.notna(), None)
+    columns = _from_rows(lines[0], lines[1:], "CSV") if lines else {}
+    return {
+        name: [_number(cell) if name in roles.numeric else _text(cell) for cell in cells]
+        for name, cells in columns.items()
+    }
+
+
+def _text(cell: str) -> str | None:
+    return None if cell in _MISSING else cell
+
+
+def _number(cell: str) -> float | bool | str | None:
+    """Read a number; what is none stays text, for the schema to refuse."""
+    text = cell.strip()
+    if text in _MISSING:
+        return None
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    try:
+        return float(text) if "_" not in text else cell
+    except ValueError:
+        return cell

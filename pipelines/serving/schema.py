@@ -1,14 +1,17 @@
 """What a request must be: checked against the columns that the model reads."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from pipelines.features import Roles
 
 _SHOWN = 5
+_MAXIMUM_PROBLEMS = 20
+_MAXIMUM_NAME = 100
 
 
 class RequestError(ValueError):
@@ -26,60 +29,97 @@ class RequestError(ValueError):
     def __init__(self, status: int, problems: Sequence[Mapping[str, str | None]]) -> None:
         super().__init__("; ".join(str(problem["rule"]) for problem in problems))
         self.status = status
-        self.problems = [dict(problem) for problem in problems]
+        self.problems = [dict(problem) for problem in problems[:_MAXIMUM_PROBLEMS]]
 
     @classmethod
-    def of(cls, rule: str, *, column: str | None = None, status: int = 422) -> "RequestError":
+    def of(cls, rule: str, *, column: str | None = None, status: int = 422) -> Self:
         """Make the error of one broken rule."""
         return cls(status, [{"column": column, "rule": rule}])
 
 
-def check_columns(frame: pd.DataFrame, roles: Roles) -> pd.DataFrame:
-    """Return the model's columns of a request, in order.
+def check_columns(columns: Mapping[str, Sequence[Any]], roles: Roles) -> pd.DataFrame:
+    """Return a request's rows as the model reads them.
 
-    A number is a JSON number, true, false or null; text is a JSON string or null. Columns
-    that the model does not read are passed over, as MLflow's own server does.
+    Every column of the model is there, and no other: a misspelt optional column would
+    otherwise be scored as missing without a word. A number is a number, true, false, or null;
+    text is a string or null. NaN, which MLflow's clients write for a missing cell, is null;
+    an infinity, or a number too large for a double, is refused.
 
     Parameters
     ----------
-    frame : DataFrame of shape (n_rows, n_columns)
-        Cells as the request had them.
+    columns : mapping of str to sequence
+        Cells as the request had them, all of one length.
     roles : Roles
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_columns)
+        As `pipelines.features.conform` gives it: float64, and objects of str or NaN.
 
     Raises
     ------
     RequestError
-        Names each column at fault and the rule it breaks.
+        Names each column at fault, the rule it breaks and the first rows that break it.
     """
-    problems = [
-        {"column": column, "rule": f"{column} is required"}
-        for column in roles.columns
-        if column not in frame.columns
+    problems: list[Mapping[str, str | None]] = [
+        {"column": name, "rule": f"{name} is required; send null where it is not known"}
+        for name in roles.columns
+        if name not in columns
     ]
-    for column in roles.columns:
-        if column in frame.columns:
-            is_right = _is_number if column in roles.numeric else _is_text
-            wrong = [row for row, cell in enumerate(frame[column]) if not is_right(cell)]
+    for name in columns:
+        if name not in roles.columns:
+            shown = _printable(name)
+            problems.append({"column": shown, "rule": f"{shown} is not a column of the model"})
+    found: dict[str, Any] = {}
+    for names, convert, kind in (
+        (roles.numeric, _number, "a finite number"),
+        (roles.categorical, _text, "text"),
+    ):
+        for name in names:
+            if name not in columns:
+                continue
+            found[name], wrong = _converted(columns[name], convert)
             if wrong:
-                kind = "a finite number" if column in roles.numeric else "text"
-                rows = ", ".join(str(row) for row in wrong[:_SHOWN])
-                more = ", ..." if len(wrong) > _SHOWN else ""
-                problems.append(
-                    {
-                        "column": column,
-                        "rule": f"{column} is {kind} or null; it is neither in row {rows}{more}",
-                    }
-                )
+                rows = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if wrong[_SHOWN:] else "")
+                rule = f"{name} is {kind} or null; it is neither in row {rows} (from 0)"
+                problems.append({"column": name, "rule": rule})
     if problems:
         raise RequestError(422, problems)
-    return frame[list(roles.columns)]
+    arrays = {name: np.array(found[name], dtype=np.float64) for name in roles.numeric}
+    texts = {name: np.array(found[name], dtype=object) for name in roles.categorical}
+    return pd.DataFrame(arrays | texts, columns=list(roles.columns))
 
 
-def _is_number(cell: Any) -> bool:
-    if cell is None or isinstance(cell, bool):
-        return True
-    return isinstance(cell, int | float) and not math.isinf(cell)
+def _converted(cells: Sequence[Any], convert: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
+    values: list[Any] = []
+    wrong: list[int] = []
+    for row, cell in enumerate(cells):
+        try:
+            values.append(convert(cell))
+        except (TypeError, OverflowError):
+            wrong.append(row)
+    return values, wrong
 
 
-def _is_text(cell: Any) -> bool:
-    return cell is None or isinstance(cell, str) or (isinstance(cell, float) and math.isnan(cell))
+def _number(cell: Any) -> float:
+    if cell is None:
+        return math.nan
+    if not isinstance(cell, int | float):
+        raise TypeError
+    value = float(cell)
+    if math.isinf(value):
+        raise OverflowError
+    return value
+
+
+def _text(cell: Any) -> str | float:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return math.nan
+    if not isinstance(cell, str):
+        raise TypeError
+    return cell
+
+
+def _printable(name: str) -> str:
+    # A name that a client sent: half a surrogate pair cannot be encoded in the answer.
+    return name[:_MAXIMUM_NAME].encode("utf-8", "replace").decode()

@@ -26,7 +26,7 @@ class TrainSettings(BaseModel):
         ge=1,
         le=256,
         description="Processes that fit at the same time; without it one per core. "
-        "The winner does not depend on it.",
+        "The winner does not depend on it; more than 8 bring nothing.",
     )
     families: tuple[str, ...] = Field(
         tuple(FAMILIES), min_length=1, description=f"Models to try: {', '.join(FAMILIES)}."
