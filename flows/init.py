@@ -5,13 +5,21 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from pipelines.data import DataSettings, is_url, masked, read
 from pipelines.errors import ProjectError, ServiceError
 from pipelines.proposal import Proposal, propose
 
 PROJECT, CONTRACT = "tidegate.toml", "contract.json"
+
+_PASSWORD = (
+    "the project file holds the database address without its password: give the whole address "
+    "as TIDEGATE_DATA__SOURCE in the environment"
+)
 
 
 def init(
@@ -44,7 +52,8 @@ def init(
     Raises
     ------
     ProjectError
-        The folder holds a project already, and `force` is not set.
+        The folder holds a project already, and `force` is not set; or the arguments do not
+        fit together.
     DataError
         The table cannot be read, or not be learned from.
     ServiceError
@@ -61,19 +70,29 @@ def init(
     source = data if is_url(data) else _relative(Path(data), folder)
     # Read from where the user stands: the project's folder may not be there yet.
     read_from = data if is_url(data) else str(Path(data).expanduser().absolute())
-    settings = DataSettings.model_validate(
-        {"source": read_from, "query": query, "target": target, "time": time}
-    )
+    try:
+        settings = DataSettings.model_validate(
+            {"source": read_from, "query": query, "target": target, "time": time}
+        )
+    except ValidationError as err:
+        # Only the rule: pydantic's own text quotes the arguments, a password among them.
+        raise ProjectError(
+            "DATA, --target, --time and --query fit together.",
+            found=err.errors()[0]["msg"].removeprefix("Value error, "),
+            next_move="tidegate init --help shows an example",
+        ) from None
     frame = read(settings, folder).frame
-    # A password is for the environment; the file gets the address without it.
     proposal = propose(
         frame,
-        source=_without_password(source),
+        # A password is for the environment; the file gets the address without it.
+        source=masked(source),
         target=target,
         time=time,
         name=folder.name or "model",
         query=query,
     )
+    if masked(source) != source:
+        proposal = replace(proposal, warnings=(_PASSWORD, *proposal.warnings))
     contract = json.dumps(proposal.contract, indent=2, ensure_ascii=False, default=str) + "\n"
     _write(folder, {PROJECT: proposal.project_text, CONTRACT: contract})
     return proposal
@@ -87,10 +106,6 @@ def _relative(path: Path, folder: Path) -> str:
     except ValueError:
         # Another drive, on Windows.
         return path.absolute().as_posix()
-
-
-def _without_password(source: str) -> str:
-    return masked(source) if is_url(source) else source
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

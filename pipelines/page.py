@@ -8,6 +8,7 @@ from pipelines.sweep.search import SweepResult
 from pipelines.sweep.trial import Trial
 
 _BEST = 5
+_ENDS = {"budget": "all its trials were used", "timeout": "its time was up"}
 
 
 def data_section(facts: Mapping[str, Any]) -> str:
@@ -36,7 +37,7 @@ def sweep_section(result: SweepResult) -> str:
         "",
         f"{len(states)} trials of {', '.join(families)} in {result.seconds:.0f} s: "
         f"{states.count('FINISHED')} finished, {states.count('KILLED')} stopped early, "
-        f"{states.count('FAILED')} failed. The sweep ended because {result.stopped}.",
+        f"{states.count('FAILED')} failed. The sweep ended because {_ENDS[result.stopped]}.",
         "",
         f"**Trial {best.number} ({best.family}) won**: its {result.scoring} on the validation "
         f"rows, {best.score:.4f}, is the highest of the {len(finished)} that finished"

@@ -1,5 +1,6 @@
 """Pictures of a run, as PNG bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -16,7 +17,7 @@ from pipelines.evaluation import Evaluation
 from pipelines.sweep.trial import Trial
 
 _INK = "#1f2933"
-_PALE = "#9fb3c8"
+_PALE = "#8795a1"
 _LINE = "#cbd2d9"
 _BLUE = "#2b6cb0"
 _BEST = "#c9304c"
@@ -40,11 +41,16 @@ def confusion(evaluation: Evaluation, *, normalised: bool) -> bytes:
     image = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=top)
     _name_ticks(axes, names)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title("Share of each true class" if normalised else "Rows", loc="left", pad=12)
+    axes.set_title(
+        "Confusion matrix: share of each true class" if normalised else "Confusion matrix: rows",
+        loc="left",
+        pad=12,
+        fontsize=11,
+    )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if len(names) > _MOST_CELLS_WRITTEN:
-        figure.colorbar(image, ax=axes, shrink=0.8).outline.set_visible(False)  # type: ignore[operator]
+        figure.colorbar(image, ax=axes, shrink=0.8).outline.set_visible(False)
         return _png(figure)
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
@@ -100,9 +106,10 @@ def learning_curves(trials: Sequence[Trial], scoring: str) -> bytes:
             f"{top.score:.4f}",
             (top.epoch, top.score),
             textcoords="offset points",
-            xytext=(0, -16),
+            xytext=(0, 7),
             ha="center",
             color=_BEST,
+            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
         )
         legend = lines + legend
     # The first passes of a slow trial lie far below everything that matters.
@@ -111,6 +118,7 @@ def learning_curves(trials: Sequence[Trial], scoring: str) -> bytes:
     lowest = float(np.quantile(scores, 0.05))
     axes.set_ylim(lowest - 0.05 * (highest - lowest), highest + 0.05 * (highest - lowest) + 1e-6)
     axes.set(xlabel="epoch", ylabel=scoring)
+    axes.set_xlim(left=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(handles=legend, frameon=False, loc="lower right", fontsize=9)
     return _png(figure)
@@ -123,7 +131,9 @@ def importance(shares: Mapping[str, float]) -> bytes:
         return _nothing(title, "too few finished trials to tell")
     named = sorted(shares.items(), key=lambda pair: pair[1])
     figure, axes = _panel(8.2, 1.3 + 0.36 * len(named), title)
-    bars = axes.barh([name for name, _ in named], [share for _, share in named], color=_BLUE)
+    bars = axes.barh(
+        [_short(name) for name, _ in named], [share for _, share in named], color=_BLUE
+    )
     axes.bar_label(bars, [f"{share:.0%}" for _, share in named], padding=4, color=_INK)
     axes.margins(x=0.1)
     axes.set_xticks([])
@@ -171,7 +181,7 @@ def parallel_coordinates(trials: Sequence[Trial], scoring: str) -> bytes:
                 zorder=5,
                 bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
             )
-    axes.set_xticks(range(len(varied)), [_wrapped(column) for column in varied])
+    axes.set_xticks(range(len(varied)), [_wrapped(str(column)) for column in varied])
     axes.tick_params(axis="x", pad=8, length=0)
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(varied) - 0.35)
@@ -200,7 +210,7 @@ def slices(table: pd.DataFrame, accuracy: float) -> bytes:
     ]
     places = np.arange(len(worst))
     found = worst["accuracy"].to_numpy(dtype=np.float64)
-    below = np.where(found < accuracy, _BEST, _BLUE)
+    below = [_BEST if value < accuracy else _BLUE for value in found]
     axes.hlines(places, np.minimum(found, accuracy), np.maximum(found, accuracy), below, lw=2)
     axes.scatter(found, places, c=below, s=36, zorder=3)
     axes.axvline(accuracy, color=_INK, lw=1)
@@ -246,7 +256,7 @@ def _scaled(values: "pd.Series[Any]") -> "pd.Series[float]":
         return (codes / max(codes.max(), 1)).where(values.notna())
     heights = values.astype("float64")
     if _is_log(heights):
-        heights = np.log(heights)
+        heights = heights.map(math.log)
     return (heights - heights.min()) / (heights.max() - heights.min())
 
 
@@ -267,7 +277,9 @@ def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    """Bound a name of the user's, and keep matplotlib from reading a formula in it."""
+    bounded = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    return bounded.replace("$", r"\$")
 
 
 def _wrapped(name: str) -> str:

@@ -180,7 +180,10 @@ def _hash_present(values: pd.Series) -> NDArray[np.uint64]:
     if pd.api.types.is_numeric_dtype(values):
         return _hash_numbers(values)
     if pd.api.types.infer_dtype(values, skipna=True) in _NUMBERS:
-        return _hash_numbers(values.where(values.notna(), np.nan).astype(np.float64))
+        # Built anew, whole numbers keep the digits that a float would lose.
+        numbers = pd.Series(values.where(values.notna(), 0).tolist())
+        exact = pd.api.types.is_numeric_dtype(numbers)
+        return _hash_numbers(numbers if exact else numbers.astype(np.float64))
     return _hash_array(values.astype(object).map(str, na_action="ignore").to_numpy())
 
 

@@ -36,3 +36,14 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(PROJECTS / name, tmp_path / name))
 
     return copy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that does not say its claim."""
+    silent = {
+        item.nodeid.partition("[")[0]
+        for item in items
+        if isinstance(item, pytest.Function) and not item.function.__doc__
+    }
+    if silent:
+        raise pytest.UsageError(f"a test's docstring is its claim; none in {sorted(silent)}")

@@ -85,9 +85,10 @@ def check_columns(columns: Mapping[str, Sequence[Any]], roles: Roles) -> pd.Data
                 problems.append({"column": name, "rule": rule})
     if problems:
         raise RequestError(422, problems)
-    arrays = {name: np.array(found[name], dtype=np.float64) for name in roles.numeric}
-    texts = {name: np.array(found[name], dtype=object) for name in roles.categorical}
-    return pd.DataFrame(arrays | texts, columns=list(roles.columns))
+    numbers = {name: np.array(found[name], dtype=np.float64) for name in roles.numeric}
+    # A Series keeps its type, where a frame would infer one for an array of strings.
+    texts = {name: pd.Series(found[name], dtype=object) for name in roles.categorical}
+    return pd.DataFrame({**numbers, **texts}, columns=list(roles.columns))
 
 
 def _converted(cells: Sequence[Any], convert: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
@@ -96,7 +97,7 @@ def _converted(cells: Sequence[Any], convert: Callable[[Any], Any]) -> tuple[lis
     for row, cell in enumerate(cells):
         try:
             values.append(convert(cell))
-        except (TypeError, OverflowError):
+        except (TypeError, OverflowError, UnicodeEncodeError):
             wrong.append(row)
     return values, wrong
 
@@ -117,6 +118,8 @@ def _text(cell: Any) -> str | float:
         return math.nan
     if not isinstance(cell, str):
         raise TypeError
+    # Half a surrogate pair, which JSON can spell, would break whoever reads the log.
+    cell.encode()
     return cell
 
 

@@ -302,6 +302,7 @@ def test_data_docs_open_offline(frame: pd.DataFrame, suite: dict[str, Any]) -> N
     assert json.loads(docs["data_docs.json"])["success"] is False
 
 
+@pytest.mark.slow
 def test_the_module_imports_light_and_judges_quietly() -> None:
     """Neither the import nor a schema check loads a heavy library, and a check prints nothing."""
     code = """

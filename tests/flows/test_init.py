@@ -12,7 +12,7 @@ from flows.cli import cli
 from flows.init import init
 from flows.project import Project
 from pipelines.contract import read_contract
-from pipelines.data import read
+from pipelines.data import Dataset, DataSettings, read
 from pipelines.errors import DataError, ProjectError, ServiceError
 
 ROWS = 400
@@ -105,6 +105,22 @@ def test_a_bad_table_writes_nothing(table: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "target", "query", "said"),
+    [
+        ("sqlite:///parcels.db", "late", None, "needs data.query"),
+        ("parcels.csv", "late", "SELECT 1", "not with a file"),
+        ("parcels.csv", "sent", None, "the target is neither"),
+    ],
+)
+def test_arguments_that_do_not_fit(
+    tmp_path: Path, data: str, target: str, query: str | None, said: str
+) -> None:
+    """Arguments that contradict each other are refused with the rule that they break."""
+    with pytest.raises(ProjectError, match=said):
+        init(data, target, time="sent", query=query, folder=tmp_path)
+
+
 def test_a_database_gives_a_project(table: Path, tmp_path: Path) -> None:
     """A database address and its query are kept in the project, which reads the same rows."""
     with sqlite3.connect(tmp_path / "parcels.db") as connection:
@@ -116,6 +132,27 @@ def test_a_database_gives_a_project(table: Path, tmp_path: Path) -> None:
     project = Project.load(folder)
     assert (project.data.source, project.data.query) == (address, "SELECT * FROM parcels")
     assert len(read(project.data, folder).frame) == ROWS
+
+
+def test_a_password_is_not_written(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither file holds the password of the address that was read, and the user is told."""
+    given = []
+
+    # Reading from a real server is tested with pipelines.data; here, what is then written.
+    def as_if_from_server(settings: DataSettings, folder: Path) -> Dataset:
+        given.append(settings.source)
+        return read(DataSettings(source=table.name, target="late"), table.parent)
+
+    monkeypatch.setattr("flows.init.read", as_if_from_server)
+    address = "postgresql+psycopg://me:tr0ub4dor@db.example/shop"
+    folder = tmp_path / "project"
+    proposal = init(address, "late", query="SELECT * FROM parcels", folder=folder)
+    assert given == [address]
+    assert all("tr0ub4dor" not in (folder / name).read_text() for name in FILES)
+    assert "TIDEGATE_DATA__SOURCE" in proposal.warnings[0]
+    assert Project.load(folder).data.query == "SELECT * FROM parcels"
 
 
 def test_the_command_prints_guesses_and_the_next_step(

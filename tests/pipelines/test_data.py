@@ -285,24 +285,24 @@ def test_another_separator_is_refused_by_name(tmp_path: Path, separator: str) ->
 
 
 @pytest.mark.parametrize("end", ["csv", "csv.gz"])
-@pytest.mark.parametrize("letter", ["Ü", "U"])
 @pytest.mark.parametrize(
-    ("written", "read_as"),
+    ("written", "read_as", "letter"),
     [
-        ("utf-16", "utf-8"),
-        (UTF16_LE, "utf-8"),
-        ("utf-16-be", "utf-8"),
-        ("latin-1", "utf-8"),
-        ("utf-8", "utf-16"),
-        ("utf-8", "ascii"),
+        ("utf-16", "utf-8", "Ü"),
+        ("utf-16", "utf-8", "U"),
+        (UTF16_LE, "utf-8", "Ü"),
+        (UTF16_LE, "utf-8", "U"),
+        ("utf-16-be", "utf-8", "Ü"),
+        ("utf-16-be", "latin-1", "U"),
+        ("latin-1", "utf-8", "Ü"),
+        ("utf-8", "utf-16", "U"),
+        ("utf-8", "ascii", "Ü"),
     ],
 )
 def test_a_wrong_encoding_is_refused_with_the_likely_one(
     write: Callable[..., Path], tmp_path: Path, written: str, read_as: str, letter: str, end: str
 ) -> None:
     """The message names an encoding, and setting that one reads the file."""
-    if letter == "U" and written in ("latin-1", "utf-8") and read_as != "utf-16":
-        pytest.skip("plain ASCII is the same bytes in each")
     content = table().to_csv(index=False).replace("Ü", letter).encode(written)
     name = f"flights.{end}"
     write(gzip.compress(content) if end == "csv.gz" else content, name)

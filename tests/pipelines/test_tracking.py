@@ -492,6 +492,7 @@ def test_a_long_learning_curve_is_logged_whole(tracker: Tracker, run_id: str) ->
     assert _rows(tracker, "SELECT count(*) FROM metrics WHERE key LIKE 'epoch%'") == [(2100,)]
 
 
+@pytest.mark.slow
 def test_two_processes_write_trials_into_one_new_store(tmp_path: Path) -> None:
     """Neither meets a locked database, not even while both make the store."""
     code = """
@@ -555,6 +556,7 @@ def test_a_lost_trial_fails_the_run(tracker: Tracker, run_id: str) -> None:
     assert {status for (status,) in _rows(tracker, "SELECT status FROM runs")} == {"FAILED"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, tracker: Tracker) -> None:
     """Trials, files and models that find no room give a ServiceError; the store stays whole."""
@@ -649,6 +651,7 @@ def test_every_family_is_on_the_list_of_trusted_types(
         np.testing.assert_array_equal(found.model.predict(frame), model.predict(frame))
 
 
+@pytest.mark.slow
 def test_a_candidate_loads_where_tidegate_is_not(
     tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
 ) -> None:

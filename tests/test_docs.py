@@ -1,0 +1,88 @@
+"""What the documentation says is so: commands, settings, checks and links."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from flows.cli import cli
+from flows.project import schema
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "infra" / "README.md", *(ROOT / "docs").glob("*.md")])
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "docs").is_dir(), reason="the documentation is not part of the wheel"
+)
+
+
+def settings() -> Iterator[str]:
+    """Give a row of the settings' table for each key of the project file."""
+    found = schema()
+
+    def rows(prefix: str, part: dict[str, Any]) -> Iterator[str]:
+        for key, described in part["properties"].items():
+            reference = described.get("$ref")
+            if reference:
+                yield from rows(f"{prefix}{key}.", found["$defs"][reference.rpartition("/")[2]])
+                continue
+            default = json.dumps(described["default"]) if "default" in described else "–"
+            text = described["description"].replace("|", "\\|")
+            yield f"| `{prefix}{key}` | `{default}` | {text} |"
+
+    for name, section in found["properties"].items():
+        yield from rows(f"{name}.", section)
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/project.md has a row for each setting, with its default and its description."""
+    page = (ROOT / "docs" / "project.md").read_text()
+    missing = [row for row in settings() if row not in page]
+    assert not missing, "\n".join(missing)
+
+
+def test_no_setting_is_documented_that_is_gone() -> None:
+    """Each row of the settings' table is a setting."""
+    page = (ROOT / "docs" / "project.md").read_text()
+    section = page[page.index("## Every setting") :]
+    assert set(re.findall(r"^\| `.*\|$", section, re.MULTILINE)) == set(settings())
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Give each tidegate command of a page's console blocks."""
+    for block in re.findall(r"^```(?:console|sh)\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0] == "tidegate":
+                yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_shown_parses(page: Path) -> None:
+    """Each tidegate command in the documentation is one that the command line knows."""
+    for words in commands(page):
+        verb = cli.commands[words[0]]
+        verb.make_context(words[0], [w for w in words[1:] if w not in (">", "verdict.json")])
+
+
+def test_every_verb_is_shown() -> None:
+    """Each verb and each of its options stands in the documentation."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    for name, verb in cli.commands.items():
+        assert f"tidegate {name}" in text, name
+        for option in verb.params:
+            if isinstance(option, click.Option):
+                assert any(form in text for form in option.opts), f"{name} {option.opts}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of the project, pictures too, leads to one."""
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
