@@ -382,13 +382,11 @@ def main() -> None:
     as_json = "--json" in sys.argv[1:]
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = INTERRUPTED
     except click.ClickException as err:
         err.show()
         code = err.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted", "The run was closed; nothing half-done is registered.")
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted", "What was begun is closed; nothing half-done is registered.")
         code = INTERRUPTED
     except TidegateError as err:
         if as_json:

@@ -13,6 +13,7 @@ from flows.progress import sweep_bar
 from flows.project import FILE
 from flows.session import Session
 from flows.stages import conclude, network_stage, stage, verb
+from flows.validate import contract_at_fault
 from pipelines import page, pictures
 from pipelines.contract import read_contract
 from pipelines.evaluation import Evaluation, evaluate
@@ -40,7 +41,8 @@ def split_rows(session: Session) -> Split:
 @stage("check the schema")
 def judge_schema(session: Session) -> Report:
     """Refuse a table whose columns are not those of the contract."""
-    return check_schema(read_contract(session.project.contract), session.dataset.frame)
+    with contract_at_fault():
+        return check_schema(read_contract(session.project.contract), session.dataset.frame)
 
 
 @network_stage("log the inputs")

@@ -1,7 +1,8 @@
 """Does the table keep its contract?"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -24,9 +25,9 @@ def read_table(session: Session) -> Dataset:
         return session.dataset
 
 
-@stage("check the contract")
-def judge(contract: Mapping[str, Any], dataset: Dataset) -> tuple[Report, Validation]:
-    """Judge the table by its contract.
+@contextmanager
+def contract_at_fault() -> Iterator[None]:
+    """Tell the user of a contract that nothing can be judged by.
 
     Raises
     ------
@@ -34,13 +35,20 @@ def judge(contract: Mapping[str, Any], dataset: Dataset) -> tuple[Report, Valida
         The contract is no suite of expectations.
     """
     try:
-        return check_contract(contract, dataset.frame)
+        yield
     except ContractError as err:
         raise ProjectError(
             "The contract is a suite of Great Expectations.",
             found=str(err),
             next_move="mend it, or write it anew with `tidegate init --force`",
         ) from err
+
+
+@stage("check the contract")
+def judge(contract: Mapping[str, Any], dataset: Dataset) -> tuple[Report, Validation]:
+    """Judge the table by its contract."""
+    with contract_at_fault():
+        return check_contract(contract, dataset.frame)
 
 
 @stage("keep the validation report")

@@ -571,7 +571,7 @@ class Tracker:
         import pandas as pd
 
         location = self._version_location(name, version_or_alias)
-        with self._asking("The reference sample is read."), _local(location) as folder:
+        with self._asking("The reference sample is read."), _local(location, self._uri) as folder:
             return pd.read_parquet(folder / _REFERENCE)
 
     def register(self, run_id: str, name: str, tags: Mapping[str, object]) -> str:
@@ -801,7 +801,7 @@ class Tracker:
 
         from pipelines.features import Roles, conform
 
-        with self._asking("The model is read."), _local(location) as folder:
+        with self._asking("The model is read."), _local(location, self._uri) as folder:
             try:
                 signature = Model.load(str(folder)).signature
                 # Our list, and not the one in the file, which is no more to be trusted than
@@ -902,6 +902,7 @@ def _set_environment() -> None:
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
         ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
     ):
         os.environ.setdefault(name, value)
 
@@ -1201,7 +1202,7 @@ def _put(path: Path, content: bytes | str | Path) -> None:
 
 
 @contextmanager
-def _local(location: str) -> Iterator[Path]:
+def _local(location: str, uri: str) -> Iterator[Path]:
     """Give the files of a stored model: in place when they are on this machine."""
     parts = urlsplit(location)
     if parts.scheme in ("", "file"):
@@ -1210,4 +1211,6 @@ def _local(location: str) -> Iterator[Path]:
     from mlflow.artifacts import download_artifacts
 
     with _scratch() as folder:
-        yield Path(download_artifacts(artifact_uri=location, dst_path=str(folder)))
+        yield Path(
+            download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=uri)
+        )

@@ -356,7 +356,7 @@ def test_a_cut_parquet_file_is_refused(tmp_path: Path) -> None:
     assert "holds Parquet" in refused(tmp_path, settings_of(path.name)).rule
 
 
-@pytest.mark.parametrize("damage", ["not gzip", "cut", "flipped"])
+@pytest.mark.parametrize("damage", ["not gzip", "cut", "flipped", "garbled"])
 def test_a_broken_gzip_file_is_refused(
     write: Callable[..., Path], tmp_path: Path, damage: str
 ) -> None:
@@ -367,6 +367,8 @@ def test_a_broken_gzip_file_is_refused(
         "cut": whole[: len(whole) // 2],
         # The checksum: it is read last, when all the text has been seen.
         "flipped": whole[:-8] + bytes(255 - byte for byte in whole[-8:-4]) + whole[-4:],
+        # The first byte after the header: a kind of block that does not exist.
+        "garbled": whole[:10] + b"\x07" + whole[11:],
     }
     write(broken[damage], "flights.csv.gz")
     assert "gzip" in refused(tmp_path, settings_of("flights.csv.gz")).rule

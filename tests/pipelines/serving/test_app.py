@@ -70,7 +70,7 @@ def test_it_answers_as_the_model_does(
 
 def test_what_mlflow_clients_send_is_taken(client: TestClient) -> None:
     """MLflow's own dump of a frame, NaN and all, is scored."""
-    from mlflow.pyfunc.scoring_server import dump_input_data
+    from mlflow.utils.proto_json_utils import dump_input_data
 
     frame = pd.DataFrame([ROW | {"seats": np.nan}, ROW | {"carrier": np.nan}])
     body = dump_input_data(frame)
