@@ -121,9 +121,9 @@ def keep_report(
             },
         )
         swept = tracker.read_file(run_id, "sweep/page.md")
-        sections = [markdown, page.confusion_section(candidate)]
+        sections = [markdown]
         if swept is not None:
-            sections.insert(1, swept.decode())
+            sections.append(swept.decode())
         tracker.describe(run_id, page.compose(session.project.model, sections))
         create_markdown_artifact(
             markdown, key="gate", description=f"{session.project.model}: {report.verdict}"

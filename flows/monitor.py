@@ -86,6 +86,7 @@ def keep_report(
         pages = drift_pages(
             reference,
             window,
+            report,
             numeric=roles.numeric,
             categorical=_watched(roles, window),
         )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from checks.result import Status
 from flows.outcome import Model, Outcome
@@ -109,20 +109,21 @@ class Session:
         self.run_id = self.tracker.start(name, tags={"tidegate.verb": verb})
         try:
             yield self.run_id
-        except KeyboardInterrupt:
-            self.tracker.finish(self.run_id, "KILLED")
+        except Exception:
+            self._close(self.run_id, "FAILED")
             raise
         except BaseException:
-            self._close_failed(self.run_id)
+            # Ctrl-C, or the signal that Prefect makes of SIGTERM.
+            self._close(self.run_id, "KILLED")
             raise
         else:
             self.tracker.finish(self.run_id, "FINISHED")
         finally:
             self.run_id = None
 
-    def _close_failed(self, run_id: str) -> None:
+    def _close(self, run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
         try:
-            self.tracker.finish(run_id, "FAILED")
+            self.tracker.finish(run_id, status)
         except ServiceError as err:
             # The first error is the one to show; this one says why the run stays open.
             current = sys.exception()

@@ -151,7 +151,8 @@ def log_candidate(session: Session, split: Split, roles: Roles, result: SweepRes
 def draw(session: Session, split: Split, result: SweepResult) -> None:
     """Keep the pictures of the search, and the page that says who won."""
     with session.phase("draw"):
-        section = page.data_section(data_facts(session, split)) + page.sweep_section(result)
+        facts = page.data_section(data_facts(session, split))
+        section = "\n".join([facts, page.sweep_section(result)])
         paths = session.keep(
             {
                 "page.md": section,

@@ -1,5 +1,7 @@
 """Where people look: MLflow's pages and Prefect's, on loopback."""
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -30,10 +32,7 @@ def ui(project: Project, *, port: int, prefect_port: int) -> None:
     tracker = Tracker.open(project.tracking, project.folder, experiment=project.model)
     with Engine(project.state / "prefect", ui=True, port=prefect_port) as engine:
         log = project.state / "mlflow-ui.log"
-        with log.open("wb") as stream:
-            pages = subprocess.Popen(
-                tracker.ui_command(host="127.0.0.1", port=port), stdout=stream, stderr=stream
-            )
+        pages = tracker.start_pages(host="127.0.0.1", port=port, folder=project.state)
         try:
             _wait_for(port, pages, str(log))
             engine.wait()
@@ -44,7 +43,8 @@ def ui(project: Project, *, port: int, prefect_port: int) -> None:
         except KeyboardInterrupt:
             return
         finally:
-            pages.terminate()
+            # MLflow's server leaves its workers behind when it alone is told to end.
+            os.killpg(pages.pid, signal.SIGTERM)
             pages.wait()
     raise ServiceError(
         "MLflow's pages stay up until Ctrl-C.",

@@ -533,7 +533,7 @@ def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
             try:
                 # A colon in the query is a colon: in a time, a JSON path or a Postgres cast.
                 result = connection.execute(text(query.replace(":", r"\:")))
-                rows, names = result.fetchall(), list(result.keys())
+                rows, names = [tuple(row) for row in result], list(result.keys())
             except SQLAlchemyError as err:
                 if isinstance(err, DBAPIError) and err.connection_invalidated:
                     raise

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.evaluation import Evaluation
 from pipelines.sweep.search import SweepResult
 from pipelines.sweep.trial import Trial
 
@@ -59,39 +58,9 @@ def sweep_section(result: SweepResult) -> str:
     return "\n".join(lines)
 
 
-def confusion_section(evaluation: Evaluation) -> str:
-    """Show the confusion matrix on the sealed rows."""
-    labels = [_cell(label) for label in evaluation.labels]
-    head = "| true \\ predicted | " + " | ".join(labels) + " | recall |"
-    rows = [
-        f"| **{label}** | " + " | ".join(f"{count:,}" for count in counts) + f" | {share} |"
-        for label, counts, share in zip(
-            labels, evaluation.confusion.tolist(), _recalls(evaluation), strict=True
-        )
-    ]
-    return "\n".join(
-        [
-            "## Confusion matrix, on the sealed rows",
-            "",
-            head,
-            "|---" * (len(labels) + 2) + "|",
-            *rows,
-            "",
-        ]
-    )
-
-
 def compose(title: str, sections: Sequence[str]) -> str:
     """Put a page together."""
     return "\n".join([f"# {title}", "", *sections])
-
-
-def _recalls(evaluation: Evaluation) -> list[str]:
-    found = []
-    for label in evaluation.labels:
-        known = evaluation.per_class[label]
-        found.append(f"{known['recall']:.3f}" if known["support"] else "–")
-    return found
 
 
 def _trial(trial: Trial) -> str:

@@ -8,6 +8,7 @@ import queue
 import re
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -709,8 +710,15 @@ class Tracker:
         if lost is not None and status == "FINISHED":
             raise lost
 
-    def ui_command(self, *, host: str, port: int) -> list[str]:
-        """Return the command that serves MLflow's pages of this store.
+    def start_pages(self, *, host: str, port: int, folder: Path) -> "subprocess.Popen[bytes]":
+        """Start MLflow's own server of this store, and return without waiting for it.
+
+        Parameters
+        ----------
+        host : str
+        port : int
+        folder : Path
+            Where it works, and logs to ``mlflow-ui.log``.
 
         Raises
         ------
@@ -723,10 +731,19 @@ class Tracker:
                 found=f"tracking.uri is the server {self.uri}",
                 next_move=f"open {self.uri} in a browser",
             )
-        return [
-            *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self._uri),
-            *("--host", host, "--port", str(port), "--workers", "1"),
-        ]
+        with (folder / "mlflow-ui.log").open("wb") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server"),
+                    *("--host", host, "--port", str(port), "--workers", "1"),
+                ],
+                # Not on the command line, where any user of the machine could read a password.
+                env={**os.environ, "MLFLOW_BACKEND_STORE_URI": self._uri},
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _asking(self, rule: str) -> AbstractContextManager[None]:
         return _asking(self._uri, rule)

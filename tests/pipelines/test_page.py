@@ -1,10 +1,6 @@
 """The page that a reviewer reads first."""
 
-import numpy as np
-import pytest
-
 from pipelines import page
-from pipelines.evaluation import Evaluation
 from pipelines.sweep.search import SweepResult
 from pipelines.sweep.trial import Trial
 
@@ -52,39 +48,6 @@ def test_importance_is_told_when_there_is_some() -> None:
     """Largest first."""
     text = page.sweep_section(_result(WINNER, importance={"alpha": 0.25, "layers": 0.75}))
     assert "`layers` 75%, `alpha` 25%" in text
-
-
-def _evaluation(labels: tuple[object, ...], counts: list[list[int]]) -> Evaluation:
-    confusion = np.array(counts)
-    per_class = {
-        label: {
-            "precision": 0.5,
-            "recall": confusion[i, i] / max(confusion[i].sum(), 1),
-            "support": int(confusion[i].sum()),
-        }
-        for i, label in enumerate(labels)
-    }
-    empty = np.array([])
-    return Evaluation(labels, empty, empty, empty, confusion, {}, per_class, 0.0)
-
-
-def test_the_confusion_matrix_is_a_table_with_recall() -> None:
-    """A class without rows has no recall, not a recall of zero."""
-    text = page.confusion_section(
-        _evaluation(("late", "on time", "c"), [[8, 2, 0], [1, 1999, 0], [0, 0, 0]])
-    )
-    assert "| **late** | 8 | 2 | 0 | 0.800 |" in text
-    assert "| **on time** | 1 | 1,999 | 0 | 1.000 |" in text
-    assert "| **c** | 0 | 0 | 0 | – |" in text
-
-
-@pytest.mark.parametrize("label", ["a|b", "a\nb", True, 7])
-def test_a_label_cannot_break_the_table(label: object) -> None:
-    """Each row of the table has as many cells as the head."""
-    text = page.confusion_section(_evaluation((label, "other"), [[1, 2], [3, 4]]))
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 4
-    assert {line.replace("\\|", "").count("|") for line in table} == {5}
 
 
 def test_facts_are_a_table() -> None:

@@ -921,14 +921,7 @@ def test_everything_works_against_a_server_until_it_stops(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            local.ui_command(host="127.0.0.1", port=port),
-            stdout=log,
-            stderr=log,
-            cwd=tmp_path,
-            start_new_session=True,
-        )
+    server = local.start_pages(host="127.0.0.1", port=port, folder=tmp_path)
     try:
         settings = TrackingSettings(uri=f"http://127.0.0.1:{port}")
         deadline = time.monotonic() + 120
@@ -937,7 +930,7 @@ def test_everything_works_against_a_server_until_it_stops(
                 tracker = Tracker.open(settings, tmp_path / "project", "flights")
                 break
             except ServiceError:
-                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "mlflow-ui.log").read_text()
                 time.sleep(0.5)
         run_id = tracker.start("run", tags={})
         tracker.log_trial(run_id, _trial(0))
@@ -951,7 +944,7 @@ def test_everything_works_against_a_server_until_it_stops(
         assert len(tracker.reference("flights", chosen)) == ROWS
         assert tracker.read_file(run_id, "page.md") == b"# A page"
         with pytest.raises(ProjectError, match="is the server"):
-            tracker.ui_command(host="127.0.0.1", port=1)
+            tracker.start_pages(host="127.0.0.1", port=1, folder=tmp_path)
     finally:
         os.killpg(server.pid, 15)
         server.wait()

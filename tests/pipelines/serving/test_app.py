@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,6 +179,25 @@ def test_every_row_is_logged(model: Pipeline, roles: Roles, table: pd.DataFrame,
     assert window["seats"].isna().all()
     shares = model.predict_proba(pd.DataFrame([ROW]).astype({"seats": float}))[0]
     assert window["probability_late"].iloc[0] == pytest.approx(shares[0])
+
+
+def test_the_end_waits_for_what_is_queued(
+    model: Pipeline, roles: Roles, table: pd.DataFrame, url: str
+) -> None:
+    """A service that ends while its log's database is locked writes the last rows first."""
+    log = PredictionLog.open(url)
+    lock = sqlite3.connect(
+        url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
+    )
+    lock.execute("begin immediate")
+    release = threading.Timer(0.5, lock.execute, ["commit"])
+    with TestClient(service(model, roles, table, log)) as client:
+        client.post("/invocations", json={"inputs": ROW})
+        assert log.written == 0
+        release.start()
+    assert (log.written, log.dropped) == (1, 0)
+    release.join()
+    lock.close()
 
 
 def test_an_error_in_the_model_does_not_echo_the_row(
