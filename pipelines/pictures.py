@@ -146,8 +146,10 @@ def parallel_coordinates(trials: Sequence[Trial], scoring: str) -> bytes:
     """Draw each scored trial of the winner's family as a line across its hyperparameters."""
     best = _best(trials)
     alike = [t for t in trials if best and t.family == best.family and t.score is not None]
-    table = pd.DataFrame([{**trial.params, scoring: trial.score} for trial in alike])
-    varied = [column for column in table if table[column].nunique() > 1]
+    table = pd.DataFrame([{scoring: trial.score, **trial.params} for trial in alike])
+    # The score last, where the lines end.
+    varied = [column for column in [*table.columns[1:], scoring] if alike]
+    varied = [column for column in varied if table[column].nunique() > 1]
     if best is None or scoring not in varied or len(varied) < 2:
         return _nothing("Trials", "too few different trials to compare")
     table = table[varied]

@@ -216,6 +216,7 @@ def test_summary_of_a_run_that_ended_before_its_gate(tmp_path: Path) -> None:
     assert "before the gate" in text
 
 
+@pytest.mark.job
 @pytest.mark.slow
 def test_the_model_job_runs_here(tmp_path: Path) -> None:
     """The job's own commands take the sample through its gate, in a store of their own."""
@@ -236,6 +237,7 @@ def test_the_model_job_runs_here(tmp_path: Path) -> None:
     assert Path(document["reports"]["gate_markdown"]).read_text(encoding="utf-8") in shown.stdout
 
 
+@pytest.mark.job
 @pytest.mark.slow
 def test_the_model_job_fails_with_the_run(tmp_path: Path) -> None:
     """A run that is refused makes the step fail, and leaves a document that says why."""

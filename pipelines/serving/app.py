@@ -14,7 +14,10 @@ import numpy as np
 import pandas as pd
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from swagger_ui_bundle import swagger_ui_path
 
 from pipelines.features import Roles
 from pipelines.serving.log import Answer, PredictionLog
@@ -90,7 +93,22 @@ def create_app(
         if log is not None:
             await run_in_threadpool(log.close)
 
-    app = FastAPI(title=f"{name} version {version}", version=release, lifespan=lifespan)
+    title = f"{name} version {version}"
+    app = FastAPI(title=title, version=release, lifespan=lifespan, docs_url=None, redoc_url=None)
+    # FastAPI's own page fetches its scripts from a network of other hosts; these are here, and
+    # read OpenAPI up to 3.0.
+    app.openapi_version = "3.0.3"
+    app.mount("/docs/assets", StaticFiles(directory=swagger_ui_path))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=title,
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+        )
 
     @app.exception_handler(RequestError)
     async def refuse(request: Request, error: RequestError) -> JSONResponse:

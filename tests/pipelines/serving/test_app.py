@@ -1,6 +1,7 @@
 """pipelines.serving.app: the service as its clients meet it."""
 
 import json
+import re
 import socket
 import sqlite3
 import threading
@@ -151,7 +152,12 @@ def test_ping_and_version(client: TestClient) -> None:
 
 def test_the_documented_examples_work(client: TestClient) -> None:
     """/docs is there, and every example of its schema is scored."""
-    assert client.get("/docs").status_code == 200
+    page = client.get("/docs")
+    assert page.status_code == 200
+    # Whoever reads it asks this service alone.
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(address).status_code == 200
+    assert not re.findall(r"https?://", page.text)
     schema = client.get("/openapi.json").json()
     content = schema["paths"]["/invocations"]["post"]["requestBody"]["content"]
     examples = content["application/json"]["examples"]
