@@ -98,14 +98,14 @@ def facts(result: SweepResult) -> list[tuple[Any, ...]]:
 
 
 def pids() -> list[int]:
-    """List the living workers of this process."""
+    """List the living workers of this process, and no other grandchild of it."""
     table = subprocess.run(
-        ["ps", "-eww", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+        ["ps", "-eww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
     ).stdout
     parents = {
         int(pid): int(parent)
-        for pid, parent, state in (line.split() for line in table.splitlines())
-        if state[0] != "Z"
+        for pid, parent, state, args in (line.split(maxsplit=3) for line in table.splitlines())
+        if state[0] != "Z" and "sweep.forkserver" in args
     }
     return [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
 
