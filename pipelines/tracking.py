@@ -1196,7 +1196,7 @@ def _signature(example: "pd.DataFrame", predictions: "NDArray[Any]") -> Any:
 
 def _storable(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the frame with its objects as text: a Parquet column has one type."""
-    objects = frame.select_dtypes(object).columns
+    objects = [column for column, dtype in frame.dtypes.items() if dtype.kind == "O"]
     return frame.astype(dict.fromkeys(objects, "str"))
 
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,12 @@ from flows.engine import Engine
 
 PROJECTS = Path(__file__).parent / "projects"
 SAMPLE = Path(__file__).parent.parent / "pipelines" / "samples" / "flights"
+
+
+def pytest_configure() -> None:
+    """A shell that runs the tests in the background ignores Ctrl-C, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -124,7 +124,8 @@ def serve(control: int, work: str, modules: Sequence[str]) -> None:
         import_module(module)
     name, _, function = work.partition(":")
     run: Work = getattr(import_module(name), function)
-    with socket.socket(fileno=control) as line:
+    # A driver that fails hangs up at any moment, also with an answer unread.
+    with socket.socket(fileno=control) as line, suppress(ConnectionError):
         line.sendall(_message(0))
         while True:
             order, fds, _, _ = socket.recv_fds(line, _SIZE, 1)

@@ -1,8 +1,11 @@
 """pipelines.sweep.workers and its fork server: processes that come, die and go."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ServiceError
-from pipelines.sweep.forkserver import ForkServer
+from pipelines.sweep.forkserver import ForkServer, serve
 from pipelines.sweep.settings import TrainSettings
 from pipelines.sweep.trial import Job, Outcome, save_data
 from pipelines.sweep.workers import Lost, Workers, start_workers
@@ -158,3 +161,21 @@ def test_a_server_that_cannot_load(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ServiceError, match="exit code 1"):
         server.fork()
     assert "no_such_module" in capfd.readouterr().err
+
+
+def test_a_driver_that_hangs_up_ends_the_server_quietly() -> None:
+    """The server ends without an error: at its first answer, or with that one never read."""
+    ours, theirs = socket.socketpair()
+    ours.close()
+    serve(theirs.detach(), "builtins:print", [])
+
+    ours, theirs = socket.socketpair()
+
+    def hang_up() -> None:
+        select.select([ours], [], [])
+        ours.close()
+
+    driver = threading.Thread(target=hang_up)
+    driver.start()
+    serve(theirs.detach(), "builtins:print", [])
+    driver.join()
