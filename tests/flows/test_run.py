@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+import flows
+import pipelines
 from flows.project import Project
 from pipelines.tracking import Tracker
 
@@ -194,3 +196,32 @@ def test_monitor_passes_like_traffic_and_names_a_shifted_column(
     gone = tidegate("monitor", "--data", folder / "gone.csv", "--project", folder, "--json")
     assert gone.code == 1
     assert any("temp" in reason for reason in gone.document["reasons"])
+
+
+@pytest.mark.slow
+def test_champion_that_cannot_be_read_refuses(
+    tidegate: Command, project: Callable[[str], Path]
+) -> None:
+    """A champion whose file is gone is an error that refuses, not an absence that lets pass."""
+    folder = project("flights")
+    first = tidegate("run", "--project", folder, "--json").document
+    for file in (folder / ".tidegate").rglob("model.skops"):
+        file.unlink()
+    second = tidegate("run", "--project", folder, "--json")
+    assert second.code == 1
+    assert second.document["verdict"] == "error"
+    assert second.document["reasons"][0].startswith("champion:")
+    champion = tracker_of(folder).champion("flights", "champion")
+    assert champion is not None
+    assert champion.run_id == first["run_id"]
+
+
+def test_the_gate_alone_opens_the_sealed_rows() -> None:
+    """No other flow, and no pipeline but the one that makes them, names the sealed rows."""
+    naming = {
+        file.relative_to(root.parent).as_posix()
+        for root in (Path(flows.__file__).parent, Path(pipelines.__file__).parent)
+        for file in root.rglob("*.py")
+        if "sealed_rows" in file.read_text(encoding="utf-8")
+    }
+    assert naming == {"flows/gate.py", "pipelines/split.py"}
