@@ -86,6 +86,13 @@ _SUM_TOLERANCE = 1e-3
 
 _LONGEST_NAME = 60
 
+RESAMPLES = 1_000
+"""Draws of the bootstrap: the ends of a 95% interval then lie among its 25 outermost."""
+
+Interval: TypeAlias = tuple[float, float]
+
+On: TypeAlias = Literal["estimate", "bound"]
+
 Labels: TypeAlias = NDArray[Any]
 """Shape (n_rows,): booleans, integers or strings."""
 
@@ -166,6 +173,19 @@ class GateSettings(BaseModel):
         default_factory=dict,
         description="Highest share of a true class that may be predicted as another: "
         '"late -> on_time" = 0.30.',
+    )
+    on: Literal["estimate", "bound"] = Field(
+        default="estimate",
+        description="What a limit is held against: the estimate, or the end of its confidence "
+        "interval that is nearer to the limit, so that a lucky small test set does not pass.",
+    )
+    confidence: float = Field(
+        default=0.95,
+        gt=0.5,
+        lt=1,
+        strict=True,
+        allow_inf_nan=False,
+        description="Confidence of the intervals.",
     )
     scoring: Literal["accuracy", "balanced_accuracy"] = Field(
         default="accuracy",
@@ -420,6 +440,49 @@ def score(name: str, answers: Answers) -> float:
     return value
 
 
+def share_interval(count: int, of: int, confidence: float) -> Interval:
+    """Return the confidence interval of a share.
+
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), as scipy has it: it
+    holds for small counts and for shares near 0 and 1, where the normal one does not.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(count, of).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def score_interval(name: str, answers: Answers, confidence: float) -> Interval:
+    """Return the confidence interval of a score.
+
+    Wilson's for accuracy, which is a share; for the rest the percentiles of `RESAMPLES`
+    scores of rows drawn with replacement (Efron and Tibshirani 1993, chapter 13), seeded.
+
+    Raises
+    ------
+    NotJudgedError
+        The score is not defined for these rows, or for a draw of them.
+    """
+    truth, predicted = answers.truth, answers.predicted
+    if name == "accuracy":
+        return share_interval(int((truth == predicted).sum()), len(truth), confidence)
+    order = _order(name, answers)
+    # The draws are scored by position, where sklearn's own names for two classes mean nothing.
+    one_class = len(order) == 2 and name in _OF_ONE_CLASS
+    positive = int(np.flatnonzero(order == 1)[0]) if one_class else None
+    given = answers.probabilities
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(truth), len(truth))
+        drawn = None if given is None else np.asarray(given)[rows]
+        values.append(
+            score(name, Answers(range(len(order)), truth[rows], predicted[rows], drawn, positive))
+        )
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def _order(name: str, answers: Answers) -> NDArray[np.int64]:
     """Return the place of each class for scikit-learn, to whom the second is the positive one."""
     k = len(answers.names)
@@ -450,6 +513,7 @@ class _Finding:
     reason: str
     limit: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -478,6 +542,7 @@ class _Rule:
                 observed=found.observed,
                 limit=self.limit if found.limit is None else found.limit,
                 reason=found.reason,
+                interval=found.interval,
                 details={**details, **found.details},
             )
         return CheckResult(
@@ -577,21 +642,45 @@ def check_probabilities(answers: Answers) -> CheckResult:
     return _Rule("probabilities", claim, "at most", 0).judge(find)
 
 
-def check_metric(answers: Answers, name: str, limit: Limit) -> CheckResult:
-    """Judge one of scikit-learn's scores (`METRICS`) by its limit."""
+def check_metric(
+    answers: Answers,
+    name: str,
+    limit: Limit,
+    *,
+    on: On = "estimate",
+    confidence: float = 0.95,
+) -> CheckResult:
+    """Judge one of scikit-learn's scores (`METRICS`) by its limit.
+
+    Parameters
+    ----------
+    answers : Answers
+    name : str
+    limit : Limit
+    on : {"estimate", "bound"}
+        With ``bound`` the low end of the interval keeps ``min``, the high end ``max``.
+    confidence : float
+    """
 
     def find() -> _Finding:
         value = score(name, answers)
-        details = {"min": limit.min, "max": limit.max}
-        if limit.min is not None and not value >= limit.min - _ROUNDING:
-            said = "{} is {}, below the {} that is asked for.".format(
-                name, *_apart(value, limit.min)
-            )
-            return _Finding(Status.FAILED, value, said, details=details)
-        if limit.max is not None and not value <= limit.max + _ROUNDING:
-            said = "{} is {}, above the {} that is allowed.".format(name, *_apart(value, limit.max))
-            return _Finding(Status.FAILED, value, said, details=details)
-        return _Finding(Status.PASSED, value, f"{name} is {value:.4f}.", details=details)
+        # A bootstrap takes a thousand scores: where no limit asks for it, it is left out.
+        wanted = on == "bound" or name == "accuracy"
+        interval = score_interval(name, answers, confidence) if wanted else None
+        low, high = interval if on == "bound" and interval is not None else (value, value)
+        details = {"min": limit.min, "max": limit.max, "judged": on}
+        if limit.min is not None and not low >= limit.min - _ROUNDING:
+            observed, judged, asked = _apart(value, low, limit.min)
+            said = f"{name} is {observed}{_perhaps(on, 'low', judged)}"
+            said += f", below the {asked} that is asked for."
+            return _Finding(Status.FAILED, value, said, details=details, interval=interval)
+        if limit.max is not None and not high <= limit.max + _ROUNDING:
+            observed, judged, allowed = _apart(value, high, limit.max)
+            said = f"{name} is {observed}{_perhaps(on, 'high', judged)}"
+            said += f", above the {allowed} that is allowed."
+            return _Finding(Status.FAILED, value, said, details=details, interval=interval)
+        said = f"{name} is {value:.4f}."
+        return _Finding(Status.PASSED, value, said, details=details, interval=interval)
 
     if limit.max is None:
         rule = _Rule(name, f"{name} is at least {limit.min:g}", "at least", limit.min)
@@ -603,7 +692,9 @@ def check_metric(answers: Answers, name: str, limit: Limit) -> CheckResult:
     return rule.judge(find)
 
 
-def check_recall(answers: Answers, name: str, minimum: float) -> CheckResult:
+def check_recall(
+    answers: Answers, name: str, minimum: float, *, on: On = "estimate", confidence: float = 0.95
+) -> CheckResult:
     """Judge the share of a true class (its `class_name`) that is found."""
 
     def find() -> _Finding:
@@ -612,13 +703,15 @@ def check_recall(answers: Answers, name: str, minimum: float) -> CheckResult:
         if not of:
             raise NotJudgedError(f"no sealed row is truly {name}, so its recall is unknown")
         said = f"Of {_count(of, 'row')} truly {name}, {found:,} found"
-        return _floor(found, of, minimum, said)
+        return _floor(found, of, minimum, said, on, confidence)
 
     claim = f"At least {minimum:.4g} of the rows truly {name} are found"
     return _Rule(f"recall[{name}]", claim, "at least", minimum).judge(find)
 
 
-def check_precision(answers: Answers, name: str, minimum: float) -> CheckResult:
+def check_precision(
+    answers: Answers, name: str, minimum: float, *, on: On = "estimate", confidence: float = 0.95
+) -> CheckResult:
     """Judge the share of a predicted class (its `class_name`) that is right."""
 
     def find() -> _Finding:
@@ -627,13 +720,15 @@ def check_precision(answers: Answers, name: str, minimum: float) -> CheckResult:
         if not of:
             raise NotJudgedError(f"the model never answers {name}, so there is nothing to be right")
         said = f"Of {_count(of, 'row')} predicted {name}, {right:,} right"
-        return _floor(right, of, minimum, said)
+        return _floor(right, of, minimum, said, on, confidence)
 
     claim = f"At least {minimum:.4g} of the rows predicted {name} are right"
     return _Rule(f"precision[{name}]", claim, "at least", minimum).judge(find)
 
 
-def check_confusion(answers: Answers, cell: str, maximum: float) -> CheckResult:
+def check_confusion(
+    answers: Answers, cell: str, maximum: float, *, on: On = "estimate", confidence: float = 0.95
+) -> CheckResult:
     """Judge the share of a true class that is predicted as another.
 
     ``cell`` is written ``true class -> predicted class``.
@@ -646,13 +741,16 @@ def check_confusion(answers: Answers, cell: str, maximum: float) -> CheckResult:
         if not of:
             raise NotJudgedError(f"no sealed row is truly {true_name}, so the share is unknown")
         share = wrong / of
-        details = {"count": wrong, "of": of}
+        interval = share_interval(wrong, of, confidence)
+        judged = interval[1] if on == "bound" else share
+        details = {"count": wrong, "of": of, "judged": on}
         said = f"Of {_count(of, 'row')} truly {true_name}, {wrong:,} predicted {predicted_name}"
-        if share <= maximum + _ROUNDING:
-            return _Finding(Status.PASSED, share, f"{said}: {share:.4f}.", details=details)
-        observed, allowed = _apart(share, maximum)
-        said += f": {observed}, above the {allowed} that is allowed."
-        return _Finding(Status.FAILED, share, said, details=details)
+        if judged <= maximum + _ROUNDING:
+            said += f": {share:.4f}."
+            return _Finding(Status.PASSED, share, said, details=details, interval=interval)
+        observed, end, allowed = _apart(share, judged, maximum)
+        said += f": {observed}{_perhaps(on, 'high', end)}, above the {allowed} that is allowed."
+        return _Finding(Status.FAILED, share, said, details=details, interval=interval)
 
     sides = [side.strip() for side in cell.split(ARROW)]
     claim = f"At most {maximum:.4g} of a class in this cell of the confusion matrix"
@@ -727,6 +825,7 @@ def check_beats_champion(
         observed, asked, beaten = _apart(model, other + margin, other)
         said = f"{scoring} is {observed}; the champion has {beaten} on the same rows"
         details = {"scoring": scoring, "champion": other, "margin": margin, "unknown": unknown}
+        details |= _flips(answers, champion)
         if model - other >= margin - _ROUNDING:
             return _Finding(Status.PASSED, model, f"{said}.", other + margin, details)
         said += f", and at least {asked} is asked for."
@@ -801,15 +900,22 @@ def judge(
         ``labels`` (class names), ``confusion`` and ``metrics`` (those that are limited).
     """
     answers = Answers(labels, y_true, predictions, probabilities, positive)
+    how: dict[str, Any] = {"on": settings.on, "confidence": settings.confidence}
     checks = (
         check_limits(settings),
         check_enough_rows(answers, settings.minimum_rows),
         check_every_class_has_rows(answers),
         check_probabilities(answers),
-        *(check_metric(answers, name, limit) for name, limit in settings.metrics.items()),
-        *(check_recall(answers, name, share) for name, share in settings.recall.items()),
-        *(check_precision(answers, name, share) for name, share in settings.precision.items()),
-        *(check_confusion(answers, cell, share) for cell, share in settings.confusion.items()),
+        *(check_metric(answers, name, limit, **how) for name, limit in settings.metrics.items()),
+        *(check_recall(answers, name, share, **how) for name, share in settings.recall.items()),
+        *(
+            check_precision(answers, name, share, **how)
+            for name, share in settings.precision.items()
+        ),
+        *(
+            check_confusion(answers, cell, share, **how)
+            for cell, share in settings.confusion.items()
+        ),
         check_beats_baseline(
             answers,
             baseline_predictions,
@@ -822,6 +928,8 @@ def judge(
     )
     facts: dict[str, Any] = {
         "scoring": settings.scoring,
+        "on": settings.on,
+        "confidence": settings.confidence,
         "metrics": {
             check.id: check.observed
             for check in checks
@@ -850,14 +958,40 @@ def _score_of(values: Labels, what: str, answers: Answers, scoring: str) -> tupl
     return score(scoring, other), int(gone.sum())
 
 
-def _floor(count: int, of: int, minimum: float, said: str) -> _Finding:
+def _flips(answers: Answers, champion: Labels) -> dict[str, Any]:
+    """Count the rows that one of the two models has right and the other wrong.
+
+    The p-value is that of the exact McNemar test (McNemar 1947, Psychometrika 12, 153-157):
+    were the models equally good, a flip would help as often as harm.
+    """
+    from scipy.stats import binomtest
+
+    codes = answers.codes(champion, "the champion's answers", like=answers.truth, others=True)
+    right, was_right = answers.predicted == answers.truth, codes == answers.truth
+    helpful, harmful = int((right & ~was_right).sum()), int((~right & was_right).sum())
+    flips = helpful + harmful
+    p = float(binomtest(helpful, flips, 0.5).pvalue) if flips else 1.0
+    return {"helpful": helpful, "harmful": harmful, "mcnemar_p": p}
+
+
+def _floor(count: int, of: int, minimum: float, said: str, on: On, confidence: float) -> _Finding:
     share = count / of
-    details = {"count": count, "of": of}
-    if share >= minimum - _ROUNDING:
-        return _Finding(Status.PASSED, share, f"{said}: {share:.4f}.", details=details)
-    observed, asked = _apart(share, minimum)
-    said += f": {observed}, below the {asked} that is asked for."
-    return _Finding(Status.FAILED, share, said, details=details)
+    interval = share_interval(count, of, confidence)
+    judged = interval[0] if on == "bound" else share
+    details = {"count": count, "of": of, "judged": on}
+    if judged >= minimum - _ROUNDING:
+        said += f": {share:.4f}."
+        return _Finding(Status.PASSED, share, said, details=details, interval=interval)
+    observed, end, asked = _apart(share, judged, minimum)
+    said += f": {observed}{_perhaps(on, 'low', end)}, below the {asked} that is asked for."
+    return _Finding(Status.FAILED, share, said, details=details, interval=interval)
+
+
+def _perhaps(on: On, end: str, value: str) -> str:
+    """Name the end of the interval that was judged, where it was."""
+    if on == "estimate":
+        return ""
+    return f" and may be as {end} as {value}"
 
 
 def _apart(*values: float) -> list[str]:

@@ -53,7 +53,7 @@ def to_markdown(report: Report) -> str:
         cells = [
             _MARKS[check.status],
             _code(check.id),
-            _text(_number(check.observed)),
+            _text(_observed(check)),
             _text(_limit(check)),
             _text(check.reason or check.claim),
         ]
@@ -108,7 +108,7 @@ def to_junit(report: Report) -> str:
         if case.status is not Status.NOT_APPLICABLE:
             outcome.set("type", str(case.status))
             outcome.text = _legal(
-                f"{case.claim}\nobserved: {_number(case.observed)}\nlimit: {_limit(case)}\n"
+                f"{case.claim}\nobserved: {_observed(case)}\nlimit: {_limit(case)}\n"
             )
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
@@ -211,6 +211,13 @@ def _number(value: float | int | str | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
 
 
+def _observed(check: CheckResult) -> str:
+    if check.interval is None:
+        return _number(check.observed)
+    low, high = check.interval
+    return f"{_number(check.observed)} ({_number(low)} to {_number(high)})"
+
+
 def _limit(check: CheckResult) -> str:
     if check.limit is None:
         return "–"
@@ -292,7 +299,7 @@ def _row(check: CheckResult) -> str:
         f'<td class="status">{_icon(check.status)}<span>{_html(check.status)}</span>'
         f'<td><code>{_html(check.id)}</code><br><span class="quiet">{_html(check.claim)}</span>'
         f'<td class="n">{_html(_limit(check))}'
-        f'<td class="n">{_html(_number(check.observed))}{_gauge(check)}'
+        f'<td class="n">{_html(_observed(check))}{_gauge(check)}'
         f"<td>{_html(check.reason)}\n"
     )
 

@@ -40,6 +40,8 @@ class CheckResult:
         One plain sentence; cut at `MAXIMUM_TEXT` characters.
     details : mapping
         JSON-able facts for a machine: counts, shares, examples.
+    interval : tuple of two floats, optional
+        Confidence interval of ``observed``, low end first.
 
     Raises
     ------
@@ -59,11 +61,15 @@ class CheckResult:
     limit: float | int | str | None = None
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))
         object.__setattr__(self, "observed", _plain(self.observed))
         object.__setattr__(self, "limit", _plain(self.limit))
+        if self.interval is not None:
+            low, high = self.interval
+            object.__setattr__(self, "interval", (_plain(low), _plain(high)))
         object.__setattr__(self, "details", _plain(self.details))
         if len(self.reason) > MAXIMUM_TEXT:
             object.__setattr__(self, "reason", self.reason[: MAXIMUM_TEXT - 1] + "…")
@@ -77,6 +83,7 @@ class CheckResult:
             "observed": self.observed,
             "limit": self.limit,
             "reason": self.reason,
+            "interval": None if self.interval is None else list(self.interval),
             "details": dict(self.details),
         }
 

@@ -55,6 +55,17 @@ class Outcome:
         return self.verdict is Status.PASSED
 
     @property
+    def rules(self) -> list[dict[str, Any]]:
+        """The gate's rules and what each came to; none where no candidate was judged."""
+        keys = ("id", "status", "observed", "limit", "interval", "reason")
+        return [
+            {key: check.to_dict()[key] for key in keys}
+            for report in self.judged
+            if report.name == "gate"
+            for check in report.checks
+        ]
+
+    @property
     def exit_code(self) -> int:
         """0 for a pass; 1 for a refusal, also when a check could not be judged."""
         return 0 if self.passed else 1
@@ -64,6 +75,7 @@ class Outcome:
         return {
             "verdict": str(self.verdict),
             "reasons": list(self.reasons),
+            "rules": self.rules,
             "run_id": self.run_id,
             "tracking_uri": self.tracking_uri,
             "model": None
