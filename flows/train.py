@@ -23,6 +23,7 @@ from pipelines.scoring import score
 from pipelines.split import Split, learning_rows
 from pipelines.sweep.search import SweepResult, sweep
 from pipelines.sweep.trial import Trial
+from pipelines.threshold import Aim, Tuned, named, read_aim, tune
 
 REFERENCE_ROWS = 5_000
 """Rows kept beside the model to judge drift by: a two-sample test gains little from more."""
@@ -43,6 +44,15 @@ def judge_schema(session: Session) -> Report:
     """Refuse a table whose columns are not those of the contract."""
     with contract_at_fault():
         return check_schema(read_contract(session.project.contract), session.dataset.frame)
+
+
+@stage("aim the threshold")
+def aim_threshold(session: Session, split: Split) -> Aim | None:
+    """Refuse a threshold that the target has no use for, before a sweep is spent on it."""
+    data = session.project.data
+    with session.phase("split"):
+        y_train = labels(split.train[data.target])
+        return read_aim(session.project.train.threshold, y_train, data.positive)
 
 
 @network_stage("log the inputs")
@@ -119,22 +129,44 @@ def search(session: Session, split: Split, roles: Roles) -> SweepResult:
         )
 
 
+@stage("tune the threshold")
+def tune_threshold(
+    session: Session, split: Split, roles: Roles, result: SweepResult, aim: Aim
+) -> Tuned:
+    """Find the winner's threshold on the rows that chose it."""
+    with session.phase("sweep"):
+        rows, target = split.validation, session.project.data.target
+        return tune(result.model, conform(rows, roles), labels(rows[target]), aim)
+
+
+def threshold_facts(tuned: Tuned) -> dict[str, object]:
+    """Say which threshold the candidate answers by, and what it was found for."""
+    return {
+        "threshold": tuned.threshold,
+        "threshold_class": named(tuned.aim.positive),
+        "threshold_objective": tuned.aim.settings.objective,
+    }
+
+
 @network_stage("log the candidate")
-def log_candidate(session: Session, split: Split, roles: Roles, result: SweepResult) -> Evaluation:
+def log_candidate(
+    session: Session, split: Split, roles: Roles, result: SweepResult, tuned: Tuned | None
+) -> Evaluation:
     """Log the model, with the sample of what it learned from beside it."""
     run_id, tracker, target = session.open_run, session.tracker, session.project.data.target
+    model = result.model if tuned is None else tuned.model
     with session.phase("log"):
         evaluation = evaluate(
-            result.model, conform(split.validation, roles), labels(split.validation[target])
+            model, conform(split.validation, roles), labels(split.validation[target])
         )
         example = conform(split.train, roles).head(EXAMPLE_ROWS)
         learned = split.sample(REFERENCE_ROWS, seed=session.project.train.seed)
         tracker.log_candidate(
             run_id,
-            result.model,
+            model,
             example=example,
-            predictions=result.model.predict(example),
-            reference=score(result.model, learned, roles).assign(**{target: learned[target]}),
+            predictions=model.predict(example),
+            reference=score(model, learned, roles).assign(**{target: learned[target]}),
         )
         tracker.log_metrics(
             run_id, {f"validation_{name}": value for name, value in evaluation.metrics.items()}
@@ -143,18 +175,30 @@ def log_candidate(session: Session, split: Split, roles: Roles, result: SweepRes
         tracker.log_params(
             run_id, {"family": result.best.family, "best_trial": result.best.number, **best}
         )
+        if tuned is not None:
+            tracker.log_params(run_id, threshold_facts(tuned))
+            for when, measures in (("before", tuned.before), ("after", tuned.after)):
+                tracker.log_metrics(
+                    run_id, {f"threshold_{name}_{when}": value for name, value in measures.items()}
+                )
         tracker.set_tags(run_id, {"tidegate.stage": "trained"})
     return evaluation
 
 
 @stage("draw the sweep")
-def draw(session: Session, split: Split, result: SweepResult) -> None:
+def draw(session: Session, split: Split, result: SweepResult, tuned: Tuned | None) -> None:
     """Keep the pictures of the search, and the page that says who won."""
     with session.phase("draw"):
         facts = page.data_section(data_facts(session, split))
-        section = "\n".join([facts, page.sweep_section(result)])
+        told = [facts, page.sweep_section(result)]
+        drawn: dict[str, bytes] = {}
+        if tuned is not None:
+            told.append(page.threshold_section(tuned))
+            drawn["threshold.png"] = pictures.threshold(tuned)
+        section = "\n".join(told)
         paths = session.keep(
             {
+                **drawn,
                 "page.md": section,
                 "trials.json": json.dumps([asdict(trial) for trial in result.trials], indent=1),
                 "learning_curves.png": pictures.learning_curves(result.trials, result.scoring),
@@ -191,10 +235,12 @@ def train(
             return conclude(session.conclude(schema))
         split = split_rows(session)
         roles = roles_of(split.train, session.project.data)
+        goal = aim_threshold(session, split)
         log_inputs(session, split)
         result = search(session, split, roles)
-        evaluation = log_candidate(session, split, roles, result)
-        draw(session, split, result)
+        tuned = None if goal is None else tune_threshold(session, split, roles, result, goal)
+        evaluation = log_candidate(session, split, roles, result, tuned)
+        draw(session, split, result, tuned)
         outcome = session.conclude(
             None,
             model=Model(session.project.model),

@@ -5,8 +5,14 @@ from typing import Any
 
 from pipelines.sweep.search import SweepResult
 from pipelines.sweep.trial import Trial
+from pipelines.threshold import Tuned, named
 
 _BEST = 5
+_AIMS = {
+    "cost": "the lowest cost",
+    "f_beta": "the highest F-beta (beta {beta:g})",
+    "recall_at_precision": "the highest recall at a precision of {precision:g} or more",
+}
 _ENDS = {"budget": "all its trials were used", "timeout": "its time was up"}
 
 
@@ -56,6 +62,28 @@ def sweep_section(result: SweepResult) -> str:
         said = ", ".join(f"`{name}` {share:.0%}" for name, share in named)
         lines += [f"What mattered most: {said}.", ""]
     return "\n".join(lines)
+
+
+def threshold_section(tuned: Tuned) -> str:
+    """Say from which probability on the model answers the positive class, and what that brought."""
+    settings, positive = tuned.aim.settings, named(tuned.aim.positive)
+    sought = _AIMS[settings.objective].format(
+        beta=settings.beta or 1.0, precision=settings.precision or 0.0
+    )
+    brought = ", ".join(
+        f"{name.replace('_', ' ')} {tuned.before[name]:.4f} before, {value:.4f} after"
+        for name, value in tuned.after.items()
+    )
+    constant = (
+        ""
+        if tuned.constant is None
+        else f" **To answer {named(tuned.constant)} always would do as well or better.**"
+    )
+    return (
+        "## The threshold\n\n"
+        f"The model answers {positive} from a probability of {tuned.threshold:.4g} on, found on "
+        f"the validation rows for {sought}: {brought}.{constant}\n"
+    )
 
 
 def compose(title: str, sections: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipelines.evaluation import Evaluation
 from pipelines.sweep.trial import Trial
+from pipelines.threshold import Tuned, named
 
 _INK = "#1f2933"
 _PALE = "#8795a1"
@@ -235,6 +236,34 @@ def slices(table: pd.DataFrame, accuracy: float) -> bytes:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"accuracy; the line is all rows, {accuracy:.3f}")
+    return _png(figure)
+
+
+def threshold(tuned: Tuned) -> bytes:
+    """Draw what a threshold is tuned for at each one that was compared; the one found in red."""
+    (name, values), *held_to = tuned.measures.items()
+    figure, axes = _panel(8.2, 4.6, "Decision threshold, on the validation rows")
+    said = name.replace("_", " ")
+    lines = axes.plot(tuned.thresholds, values, color=_BLUE, lw=1.6, label=said)
+    for other, held in held_to:
+        lines += axes.plot(tuned.thresholds, held, color=_PALE, lw=1.2, label=other)
+    if tuned.aim.settings.precision is not None:
+        floor = tuned.aim.settings.precision
+        lines.append(axes.axhline(floor, color=_PALE, lw=1, ls=":", label="lowest precision"))
+    lines.append(axes.axvline(0.5, color=_LINE, lw=1, label="the likelier class: 0.5", zorder=1))
+    axes.axvline(tuned.threshold, color=_BEST, lw=1, ls="--", zorder=1)
+    found = axes.scatter(
+        [tuned.threshold],
+        [tuned.after[name]],
+        color=_BEST,
+        s=40,
+        zorder=4,
+        label=f"found: {tuned.threshold:.4g}, {said} {tuned.after[name]:.4f}",
+    )
+    positive = _short(named(tuned.aim.positive))
+    axes.set(xlabel=f"probability from which on {positive} is answered", xlim=(0.0, 1.0))
+    axes.set_ylim(bottom=0.0)
+    axes.legend(handles=[found, *lines], frameon=False, fontsize=9)
     return _png(figure)
 
 

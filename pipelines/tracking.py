@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from numpy.typing import NDArray
+    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
     from pipelines.features import Roles
@@ -48,7 +49,9 @@ TRUSTED_TYPES = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
 """What a model file may hold beyond skops' own list. Each was read: a dtype or a holder of
-arrays and numbers, whose making runs no code that the file names."""
+arrays and numbers, whose making runs no code that the file names. scikit-learn's public
+estimators need no entry, a `FixedThresholdClassifier` and the `FrozenEstimator` in it neither:
+skops makes them without a call and sets their state."""
 
 REACH_SECONDS = 5.0
 """How long a tracking server or its database may take to say that it is there."""
@@ -193,7 +196,7 @@ class Candidate:
 
     Parameters
     ----------
-    model : Pipeline
+    model : Pipeline, or FixedThresholdClassifier around one
         Fitted.
     roles : Roles
         The columns that it reads.
@@ -203,7 +206,7 @@ class Candidate:
         What the model said to the example when it was logged.
     """
 
-    model: "Pipeline"
+    model: "Pipeline | FixedThresholdClassifier"
     roles: "Roles"
     example: "pd.DataFrame"
     answers: "NDArray[Any]"
@@ -477,7 +480,7 @@ class Tracker:
     def log_candidate(
         self,
         run_id: str,
-        model: "Pipeline",
+        model: "Pipeline | FixedThresholdClassifier",
         *,
         example: "pd.DataFrame",
         predictions: "NDArray[Any]",
@@ -491,7 +494,7 @@ class Tracker:
         Parameters
         ----------
         run_id : str
-        model : Pipeline
+        model : Pipeline, or FixedThresholdClassifier around one
             Of sklearn's own parts, so that it loads wherever MLflow does.
         example : DataFrame
             A few rows as the model takes them.

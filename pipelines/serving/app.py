@@ -20,11 +20,13 @@ from fastapi.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from pipelines.features import Roles
+from pipelines.scoring import answer
 from pipelines.serving.log import Answer, PredictionLog
 from pipelines.serving.protocol import parse
 from pipelines.serving.schema import RequestError, check_columns
 
 if TYPE_CHECKING:
+    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
 MAXIMUM_BYTES = 32 * 1024 * 1024
@@ -41,7 +43,7 @@ class Served:
     It is never changed: a request that holds it is answered by one version from end to end.
     """
 
-    model: "Pipeline"
+    model: "Pipeline | FixedThresholdClassifier"
     roles: Roles
     name: str
     version: str
@@ -51,12 +53,12 @@ class Served:
         self, rows: pd.DataFrame
     ) -> tuple[list[Any], "np.ndarray[Any, np.dtype[np.floating[Any]]]"]:
         """Return a class for each conformed row, and the probability of each class."""
-        probabilities = self.model.predict_proba(rows)
-        return self.model.classes_[probabilities.argmax(axis=1)].tolist(), probabilities
+        predictions, probabilities = answer(self.model, rows)
+        return predictions.tolist(), probabilities
 
 
 def create_app(
-    model: "Pipeline",
+    model: "Pipeline | FixedThresholdClassifier",
     roles: Roles,
     *,
     name: str,
@@ -70,7 +72,7 @@ def create_app(
 
     Parameters
     ----------
-    model : Pipeline
+    model : Pipeline, or FixedThresholdClassifier around one
         A fitted classifier over conformed frames.
     roles : Roles
         The columns that it reads: what a request is checked against.
@@ -142,7 +144,7 @@ def create_app(
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         body = await _read(request)
 
-        def answer() -> list[Any]:
+        def respond() -> list[Any]:
             kind = request.headers.get("content-type")
             columns = parse(body, kind, served.roles, maximum_rows=maximum_rows)
             rows = check_columns(columns, served.roles)
@@ -164,7 +166,7 @@ def create_app(
             return predictions
 
         return JSONResponse(
-            {"predictions": await run_in_threadpool(answer)},
+            {"predictions": await run_in_threadpool(respond)},
             headers={"x-request-id": request_id, "x-model-version": served.version},
         )
 
@@ -204,7 +206,7 @@ _PROBLEMS: dict[str, Any] = {
 }
 
 
-def _answers(model: "Pipeline") -> dict[str, Any]:
+def _answers(model: "Pipeline | FixedThresholdClassifier") -> dict[str, Any]:
     return {
         "application/json": {
             "schema": {

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pipelines.models.families import FAMILIES
 from pipelines.models.family import Family
 from pipelines.models.space import Dimension, Space, merge, nearest
+from pipelines.threshold import ThresholdSettings
 
 Scoring = Literal["accuracy", "balanced_accuracy", "f1_macro", "neg_log_loss", "roc_auc_ovr"]
 
@@ -55,6 +56,9 @@ class TrainSettings(BaseModel):
         description="By family and parameter, values in the place of the family's own: "
         "alpha = {log = [1e-6, 1e-2]}, layers = {int = [1, 6]}, "
         "momentum = {uniform = [0.1, 0.9], when = {solver = 'sgd'}}, batch_size = {choice = [64]}.",
+    )
+    threshold: ThresholdSettings = Field(
+        default_factory=ThresholdSettings, description="See [train.threshold]."
     )
 
     @field_validator("families")
