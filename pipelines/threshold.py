@@ -271,8 +271,8 @@ def tune(model: "Pipeline", X: "pd.DataFrame", y: NDArray[Any], aim: Aim) -> Tun
         highest = int(np.argmax(precision))
         raise ProjectError(
             "A threshold reaches the precision that is asked for, on the validation rows.",
-            found=f"{aim.settings.precision} is asked for; {precision[highest]:.4f} is the highest, "
-            f"with a recall of {recall[highest]:.4f}",
+            found=f"{aim.settings.precision} is asked for; the highest is {precision[highest]:.4f}"
+            f", with a recall of {recall[highest]:.4f}",
             next_move="lower train.threshold.precision, or find a better model: more trials, "
             "better columns",
         )

@@ -13,8 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from flows.project import Project
+from pipelines.data import read
+from pipelines.features import conform, labels
+from pipelines.split import learning_rows, sealed_rows
+from pipelines.threshold import read_aim, tune
+from pipelines.tracking import Tracker
 
 Command = Callable[..., Any]
 TIDEGATE = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -110,6 +118,76 @@ def test_champion_answers_and_its_log_is_watched(
     assert watched.code == 0, watched.err
     too_few = tidegate("monitor", "--project", folder, "--until", "2020-01-01", "--json")
     assert too_few.code == 2
+
+
+@pytest.mark.slow
+def test_what_was_tuned_is_what_is_judged_and_served(
+    tidegate: Command, project: Callable[[str], Path]
+) -> None:
+    """The threshold is found on validation rows alone; gate, predict and serve answer by it."""
+    folder = project("flights")
+    with (folder / "tidegate.toml").open("a") as file:
+        file.write(
+            '\n[train.threshold]\nobjective = "cost"\n\n[train.threshold.costs]\n'
+            '"late -> on_time" = 4.0\n"on_time -> late" = 1.0\n'
+        )
+    eased = ["gate.metrics.accuracy.min=0.5", "gate.recall.on_time=0.5", "train.trials=3"]
+    flags = [part for flag in eased for part in ("--set", flag)]
+    ended = tidegate("run", "--project", folder, *flags, "--json")
+    assert ended.code == 0, ended.out + ended.err
+
+    settings = Project.load(folder)
+    tracker = Tracker.open(settings.tracking, settings.folder, experiment=settings.model)
+    run = tracker.run(ended.document["run_id"])
+    threshold = float(run.params["threshold"])
+    assert run.params["threshold_class"] == "late"
+    assert run.params["threshold_objective"] == "cost"
+    before, after = (run.metrics[f"threshold_cost_per_row_{when}"] for when in ("before", "after"))
+    assert after < before
+    assert f"from a probability of {threshold:.4g} on" in run.tags["mlflow.note.content"]
+    picture = tracker.read_file(run.run_id, "sweep/threshold.png")
+    assert picture is not None
+    assert picture.startswith(b"\x89PNG")
+
+    champion = tracker.load_version("flights", "champion")
+    assert champion.model.threshold == threshold
+    dataset = read(settings.data, settings.folder)
+    aim = read_aim(settings.train.threshold, np.array(["late", "on_time"]), "late")
+    assert aim is not None
+    inner = champion.model.estimator_.estimator
+
+    def retuned(rows: pd.DataFrame) -> float:
+        return tune(inner, conform(rows, champion.roles), labels(rows["late"]), aim).threshold
+
+    split, sealed = learning_rows(dataset), sealed_rows(dataset)
+    assert retuned(split.validation) == threshold
+    assert threshold not in (retuned(split.train), retuned(sealed), retuned(dataset.frame))
+
+    def by_threshold(rows: pd.DataFrame) -> np.ndarray:
+        chance = inner.predict_proba(conform(rows, champion.roles))[:, 0]
+        answers = np.where(chance >= threshold, "late", "on_time")
+        assert (answers != np.where(chance >= 0.5, "late", "on_time")).any()
+        return answers
+
+    right = by_threshold(sealed) == labels(sealed["late"])
+    assert ended.document["metrics"]["accuracy"] == pytest.approx(right.mean())
+    reference = tracker.reference("flights", "champion")
+    assert reference["prediction"].tolist() == by_threshold(reference).tolist()
+
+    rows = pd.read_csv(folder / "flights.csv")
+    scored = folder / "scored.csv"
+    assert tidegate("predict", folder / "flights.csv", "-o", scored, "--project", folder).code == 0
+    assert pd.read_csv(scored)["prediction"].tolist() == by_threshold(rows).tolist()
+
+    port = _free_port()
+    service = _start("serve", "--project", str(folder), "--port", str(port))
+    _wait_for(f"http://127.0.0.1:{port}/ping", service)
+    sent = rows.drop(columns=["flight_id", "scheduled_departure", "late"])
+    body = {"dataframe_split": json.loads(sent.to_json(orient="split", index=False))}
+    status, answer = _fetch(f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode())
+    _stop(service)
+    assert status == 200
+    assert json.loads(answer)["predictions"] == by_threshold(rows).tolist()
 
 
 @pytest.mark.slow

@@ -1,8 +1,12 @@
 """The page that a reviewer reads first."""
 
+import numpy as np
+import pytest
+
 from pipelines import page
 from pipelines.sweep.search import SweepResult
 from pipelines.sweep.trial import Trial
+from pipelines.threshold import Aim, ThresholdSettings, Tuned
 
 
 def _result(*trials: Trial, **changes: object) -> SweepResult:
@@ -48,6 +52,50 @@ def test_importance_is_told_when_there_is_some() -> None:
     """Largest first."""
     text = page.sweep_section(_result(WINNER, importance={"alpha": 0.25, "layers": 0.75}))
     assert "`layers` 75%, `alpha` 25%" in text
+
+
+def _tuned(settings: dict[str, object], before: dict[str, float], constant: object) -> Tuned:
+    aim = Aim(ThresholdSettings.model_validate(settings), True, False)
+    after = {name: value + 0.25 for name, value in before.items()}
+    return Tuned(None, aim, 0.3125, np.array([]), {}, before, after, constant)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "before", "said"),
+    [
+        (
+            {"objective": "cost", "costs": {"true -> false": 1, "false -> true": 2}},
+            {"cost_per_row": 0.5},
+            "the lowest cost: cost per row 0.5000 before, 0.7500 after.",
+        ),
+        (
+            {"objective": "f_beta", "beta": 2},
+            {"f_beta": 0.5},
+            "the highest F-beta (beta 2): f beta 0.5000 before, 0.7500 after.",
+        ),
+        (
+            {"objective": "recall_at_precision", "precision": 0.8},
+            {"recall": 0.5, "precision": 0.6},
+            "the highest recall at a precision of 0.8 or more: recall 0.5000 before, "
+            "0.7500 after, precision 0.6000 before, 0.8500 after.",
+        ),
+    ],
+)
+def test_the_threshold_is_told_in_one_line(
+    settings: dict[str, object], before: dict[str, float], said: str
+) -> None:
+    """Which class, from which probability on, what it was found for, and what that brought."""
+    text = page.threshold_section(_tuned(settings, before, None))
+    assert text.splitlines()[2] == (
+        "The model answers true from a probability of 0.3125 on, found on the validation rows for "
+        + said
+    )
+
+
+def test_a_threshold_that_brings_nothing_is_told() -> None:
+    """Where one class for all rows would do as well, the reviewer reads which."""
+    text = page.threshold_section(_tuned({"objective": "f_beta"}, {"f_beta": 0.5}, True))
+    assert "To answer true always would do as well or better" in text
 
 
 def test_facts_are_a_table() -> None:

@@ -11,6 +11,7 @@ import pytest
 from pipelines import pictures
 from pipelines.evaluation import Evaluation
 from pipelines.sweep.trial import Point, Trial
+from pipelines.threshold import Aim, ThresholdSettings, Tuned
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,31 @@ def test_slices_are_drawn_for_any_number(rows: int) -> None:
     width, height = _size(pictures.slices(table, 0.9))
     assert 900 <= width < 1000
     assert height < 800
+
+
+@pytest.mark.parametrize("thresholds", [1, 2, 5_000])
+@pytest.mark.parametrize("objective", ["cost", "f_beta", "recall_at_precision"])
+def test_the_threshold_is_drawn_for_each_objective(objective: str, thresholds: int) -> None:
+    """Also where only one was compared, and where the class has a name full of formulas."""
+    given: dict[str, Any] = {
+        "cost": {"costs": {"a -> b": 1.0, "b -> a": 9.0}},
+        "f_beta": {},
+        "recall_at_precision": {"precision": 0.7},
+    }
+    settings = ThresholdSettings.model_validate({"objective": objective, **given[objective]})
+    falling = np.linspace(0.9, 0.1, thresholds)
+    names = {
+        "cost": ("cost_per_row",),
+        "f_beta": ("f_beta",),
+        "recall_at_precision": ("recall", "precision"),
+    }[objective]
+    measures = {name: np.sqrt(falling) for name in names}
+    values = {name: float(at[0]) for name, at in measures.items()}
+    aim = Aim(settings, "$\\late_{$", "on_time")
+    tuned: Any = Tuned(None, aim, 0.9, falling, measures, values, values, None)  # type: ignore[arg-type]
+    width, height = _size(pictures.threshold(tuned))
+    assert width >= 900
+    assert height > 400
 
 
 def test_names_are_drawn_as_they_are() -> None:

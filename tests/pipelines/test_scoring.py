@@ -6,12 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from pipelines.errors import DataError, InputError, ServiceError
 from pipelines.features import Roles, conform, preprocessor
-from pipelines.scoring import score, write_table
+from pipelines.scoring import answer, score, write_table
 
 ROLES = Roles(("delay",), ("carrier",))
 
@@ -47,6 +52,64 @@ def test_answers_stand_beside_their_rows(model: Pipeline, table: pd.DataFrame) -
     np.testing.assert_allclose(
         scored[["probability_late", "probability_on_time"]], model.predict_proba(rows)
     )
+
+
+def thresholded(model: ClassifierMixin, threshold: float, positive: object) -> ClassifierMixin:
+    """Make the model answer one class from a probability on."""
+    made = FixedThresholdClassifier(
+        FrozenEstimator(model),
+        threshold=threshold,
+        pos_label=positive,
+        response_method="predict_proba",
+    )
+    return made.fit(pd.DataFrame({"any": [0, 1]}), model.classes_)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LogisticRegression(),
+        HistGradientBoostingClassifier(max_iter=5),
+        MLPClassifier((4,), max_iter=5, random_state=0),
+    ],
+    ids=["linear", "boosting", "mlp"],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [str, bool, int])
+def test_one_pass_says_what_the_model_says(
+    table: pd.DataFrame, estimator: ClassifierMixin, kind: type
+) -> None:
+    """Answers are those of `predict`, by the likelier class or by any threshold of either class."""
+    late = (table["delay"] + np.arange(60) % 7 > 2).to_numpy()
+    y = np.where(late, "late", "on_time") if kind is str else late.astype(kind)
+    rows = conform(table, ROLES)
+    model = Pipeline([("prepare", preprocessor(ROLES)), ("classify", estimator)]).fit(rows, y)
+    every = model.predict_proba(rows)
+    models = [model]
+    for place, label in enumerate(model.classes_.tolist()):
+        # On a probability, where at or above must mean the same, and beyond all of them.
+        for threshold in (0.0, float(np.sort(every[:, place])[30]), 0.5, 0.9, 1.1):
+            models.append(thresholded(model, threshold, label))
+    seen = set()
+    for each in models:
+        predictions, probabilities = answer(each, rows)
+        np.testing.assert_array_equal(predictions, each.predict(rows))
+        assert predictions.dtype == each.predict(rows).dtype
+        np.testing.assert_array_equal(probabilities, every)
+        seen.add(tuple(predictions.tolist()))
+    assert len(seen) > 3
+
+
+def test_a_table_is_scored_by_the_threshold(model: Pipeline, table: pd.DataFrame) -> None:
+    """The class beside each row follows from the threshold; the chances stay as they are."""
+    plain = score(model, table, ROLES)
+    eager = score(thresholded(model, 0.01, "late"), table, ROLES)
+    assert eager["prediction"].tolist() == [
+        "late" if chance >= 0.01 else "on_time" for chance in plain["probability_late"]
+    ]
+    assert eager["prediction"].tolist() != plain["prediction"].tolist()
+    chances = ["probability_late", "probability_on_time"]
+    pd.testing.assert_frame_equal(eager[chances], plain[chances])
 
 
 def test_a_missing_or_unseen_level_is_scored(model: Pipeline, table: pd.DataFrame) -> None:

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
@@ -651,12 +653,50 @@ def test_every_family_is_on_the_list_of_trusted_types(
         np.testing.assert_array_equal(found.model.predict(frame), model.predict(frame))
 
 
+def _thresholded(model: Pipeline, positive: object, threshold: float) -> FixedThresholdClassifier:
+    made = FixedThresholdClassifier(
+        FrozenEstimator(model),
+        threshold=threshold,
+        pos_label=positive,
+        response_method="predict_proba",
+    )
+    return made.fit(pd.DataFrame({"any": [0, 1]}), model.classes_)
+
+
+@pytest.mark.parametrize(("kind", "positive"), [("text", "late"), ("bool", True)])
+def test_a_threshold_comes_back_with_its_model(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame, kind: str, positive: object
+) -> None:
+    """A candidate answers by its threshold after it was stored, and needs no further trust."""
+    model = _fit(frame, _labels(frame, kind))
+    eager = _thresholded(model, positive, 0.3)
+    _log(tracker, run_id, eager, frame)
+    found = tracker.candidate(run_id)
+    assert (found.model.threshold, found.model.pos_label) == (0.3, positive)
+    assert type(found.model.pos_label) is type(positive)
+    np.testing.assert_array_equal(found.model.predict(frame), eager.predict(frame))
+    np.testing.assert_array_equal(found.answers, eager.predict(frame.head(20)))
+    np.testing.assert_array_equal(found.model.predict_proba(frame), model.predict_proba(frame))
+    assert (eager.predict(frame) != model.predict(frame)).any()
+    untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(eager))
+    assert untrusted == skops.io.get_untrusted_types(data=skops.io.dumps(model))
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("threshold", [None, 0.3], ids=["likelier", "threshold"])
 def test_a_candidate_loads_where_tidegate_is_not(
-    tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
+    tmp_path: Path,
+    tracker: Tracker,
+    run_id: str,
+    frame: pd.DataFrame,
+    threshold: float | None,
 ) -> None:
     """MLflow alone loads it, both ways, and answers rows with missing values alike."""
-    model = _fit(frame, _labels(frame, "text"), MLPClassifier((8,), max_iter=3))
+    model = _fit(frame, _labels(frame, "text"), MLPClassifier((8,), max_iter=3, random_state=0))
+    if threshold is not None:
+        likelier = model.predict(frame)
+        model = _thresholded(model, "late", threshold)
+        assert (model.predict(frame) != likelier).any()
     _log(tracker, run_id, model, frame)
     version = tracker.register(run_id, "flights", {})
     location = tracker._client.get_model_version_download_uri("flights", version)

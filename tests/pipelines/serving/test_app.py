@@ -16,6 +16,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from pipelines.features import Roles
@@ -68,6 +70,23 @@ def test_it_answers_as_the_model_does(
     text = rows.to_csv(index=False)
     by_csv = client.post("/invocations", content=text, headers={"content-type": "text/csv"})
     assert by_csv.json() == reply.json()
+
+
+def test_it_answers_by_the_threshold_of_its_model(
+    model: Pipeline, roles: Roles, table: pd.DataFrame, url: str
+) -> None:
+    """A model with a threshold answers and logs by it, and its chances stay as they are."""
+    careful = FixedThresholdClassifier(
+        FrozenEstimator(model), threshold=0.9, pos_label="late", response_method="predict_proba"
+    ).fit(table, model.predict(table))
+    rows = table.head(100)
+    sent = rows.astype(object).where(rows.notna(), None)
+    with TestClient(service(careful, roles, table, PredictionLog.open(url))) as started:
+        reply = started.post("/invocations", json={"dataframe_split": sent.to_dict("split")})
+    assert reply.json() == {"predictions": careful.predict(rows).tolist()}
+    assert reply.json() != {"predictions": model.predict(rows).tolist()}
+    logged = read_window(url, name="flights", version="3")
+    assert logged["prediction"].tolist() == careful.predict(rows).tolist()
 
 
 def test_what_mlflow_clients_send_is_taken(client: TestClient) -> None:
