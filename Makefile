@@ -13,8 +13,8 @@ WORKFLOWS ?= .github/workflows
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help setup run test lint format types contracts wheel wheel-test lint-workflows \
-	ci-model ci-summary lock clean
+.PHONY: help setup run test test-gate bench bench-gate lint format types contracts wheel \
+	wheel-test lint-workflows ci-model ci-summary lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
@@ -32,8 +32,17 @@ setup: .venv/.done ## Make .venv from the hash-locked requirements
 run: setup ## Validate, train, gate and deploy the bundled sample
 	$(BIN)/tidegate run --project $(SAMPLE)
 
-test: setup ## Run the tests
-	$(BIN)/python -m pytest -m "not job"
+test: setup ## Run the tests, all but the gate's bad models
+	$(BIN)/python -m pytest -m "not job and not mutant"
+
+test-gate: setup ## Judge bad models of the sample by the whole gate; each must be refused
+	$(BIN)/python -m pytest -m mutant tests/gate
+
+bench: bench-gate ## Run every bench
+
+bench-gate: setup ## Measure how often the gate errs, and how long it takes
+	$(BIN)/python tests/bench/gate_characteristics.py
+	$(BIN)/python tests/bench/gate_speed.py
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .

@@ -14,11 +14,16 @@ MAXIMUM_EXAMPLES = 5
 
 
 class Status(StrEnum):
-    """What a check found."""
+    """What a check found.
+
+    The last two count neither way: `FIRST_MODEL` is a comparison with a champion where none
+    serves yet, `NOT_APPLICABLE` whatever else has nothing to judge.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
+    FIRST_MODEL = "first model"
     NOT_APPLICABLE = "not applicable"
 
 
@@ -119,8 +124,8 @@ class Report:
     def verdict(self) -> Status:
         """The worst status; `Status.ERROR` when nothing was judged at all.
 
-        A check that does not apply counts neither way, so a report of nothing but those
-        has judged nothing.
+        A check that does not apply or meets its first model counts neither way, so a report of
+        nothing but those has judged nothing.
         """
         found = {check.status for check in self.checks}
         for status in (Status.ERROR, Status.FAILED, Status.PASSED):
@@ -160,6 +165,73 @@ class Report:
         """Rebuild a report from `to_dict`; the verdict is worked out anew."""
         checks = tuple(CheckResult.from_dict(check) for check in values["checks"])
         return cls(values["name"], checks, values.get("facts", {}))
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of what `Report.to_dict` gives.
+
+    It is closed: whoever reads a report may count on there being no other key, except in
+    ``details`` and ``facts``, which hold what the checks of the day have to say.
+    """
+    check = {
+        "id": _text("Stable name that the reasons and the tags cite, such as recall[late]."),
+        "claim": _text("The sentence that holds when the check passes."),
+        "status": {
+            "enum": [str(status) for status in Status],
+            "description": "failed and error refuse; first model and not applicable count "
+            "neither way.",
+        },
+        "observed": _value("What was measured."),
+        "limit": _value("What was asked."),
+        "reason": {
+            **_text("What was found, in one plain sentence."),
+            "maxLength": MAXIMUM_TEXT,
+        },
+        "interval": {
+            "description": "Confidence interval of what was measured, low end first.",
+            "type": ["array", "null"],
+            "items": {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]},
+            "minItems": 2,
+            "maxItems": 2,
+        },
+        "details": {"type": "object", "description": "Facts of this check, for a machine."},
+    }
+    verdicts = [str(each) for each in (Status.PASSED, Status.FAILED, Status.ERROR)]
+    report = {
+        "name": _text("What was judged, such as gate or data."),
+        "verdict": {"enum": verdicts, "description": "The worst status; error when none judged."},
+        "reasons": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "One line for each refusal; empty exactly when the verdict is passed.",
+        },
+        "checks": {"type": "array", "items": {"$ref": "#/$defs/check"}},
+        "facts": {"type": "object", "description": "What the checks were read from."},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tidegate report",
+        "description": "What a list of checks found, and the verdict that follows.",
+        **_closed(report),
+        "$defs": {"check": _closed(check)},
+    }
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": description}
+
+
+def _value(description: str) -> dict[str, Any]:
+    return {"type": ["number", "string", "boolean", "null"], "description": description}
 
 
 def _plain(value: Any) -> Any:

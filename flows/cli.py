@@ -188,17 +188,90 @@ def gate(project: str | None, overrides: tuple[str, ...], as_json: bool, run_id:
 
 @cli.command()
 @click.option("--run", "run_id", metavar="ID", help="The run to deploy; by default the latest.")
+@click.option("--wait", is_flag=True, help="Where a person must approve: pause until one has.")
 @_project_options
 @_json_option
 def deploy(
-    project: str | None, overrides: tuple[str, ...], as_json: bool, run_id: str | None
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    run_id: str | None,
+    wait: bool,
 ) -> int:
     """Make the candidate that passed its gate the champion.
 
     \b
     Example: tidegate deploy
     """
-    return _flow("deploy", project, overrides, as_json, run_id=run_id)
+    return _flow("deploy", project, overrides, as_json, run_id=run_id, wait=wait)
+
+
+def _answer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option("--reason", required=True, metavar="TEXT", help="Why; kept for ever.")(
+        function
+    )
+    function = click.option("--by", required=True, metavar="NAME", help="Who decides.")(function)
+    return click.argument("version")(function)
+
+
+@cli.command()
+@_answer_options
+@_project_options
+@_json_option
+def approve(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    version: str,
+    by: str,
+    reason: str,
+) -> int:
+    """Let VERSION serve: one that waits, or one that the gate refused.
+
+    \b
+    Example: tidegate approve 3 --by "Ada Lovelace" --reason "tried on last week's flights"
+    """
+    return _flow("approve", project, overrides, as_json, version=version, by=by, reason=reason)
+
+
+@cli.command()
+@_answer_options
+@_project_options
+@_json_option
+def reject(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    version: str,
+    by: str,
+    reason: str,
+) -> int:
+    """Refuse VERSION, which waits for an answer; the champion stays.
+
+    \b
+    Example: tidegate reject 3 --by "Ada Lovelace" --reason "too many false alarms"
+    """
+    return _flow("reject", project, overrides, as_json, version=version, by=by, reason=reason)
+
+
+@cli.command()
+@click.option("--to", metavar="VERSION", help="By default the version that served before.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the ledger.")
+@_project_options
+@_json_option
+def rollback(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    to: str | None,
+    reason: str,
+) -> int:
+    """Let a version serve again that served before.
+
+    \b
+    Example: tidegate rollback --to 2 --reason "complaints since Monday"
+    """
+    return _flow("rollback", project, overrides, as_json, to=to, reason=reason)
 
 
 @cli.command()
@@ -320,7 +393,7 @@ def ui(project: str | None, overrides: tuple[str, ...], port: int, prefect_port:
 @_project_options
 @_json_option
 def status(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Show the champion, the last run and its verdict, and the last monitoring.
+    """Show the champion, the challenger, the last run with its verdict, and the last monitoring.
 
     \b
     Example: tidegate status --json
@@ -335,6 +408,29 @@ def status(project: str | None, overrides: tuple[str, ...], as_json: bool) -> in
             from flows.terminal import show_status
 
             show_status(found)
+    return 0
+
+
+@cli.command()
+@click.option("--at", metavar="DATE", help="Which version served then, and why.")
+@_project_options
+@_json_option
+def history(project: str | None, overrides: tuple[str, ...], as_json: bool, at: str | None) -> int:
+    """Show who did what to the model, newest first.
+
+    \b
+    Example: tidegate history --at 2026-11-01
+    """
+    from flows.history import history as look
+    from flows.project import Project
+
+    with _only_json(as_json) as show:
+        found = look(Project.load(project, overrides), at)
+        show(found)
+        if not as_json:
+            from flows.terminal import show_history
+
+            show_history(found)
     return 0
 
 

@@ -17,9 +17,10 @@ from flows.stages import conclude, network_stage, stage, verb
 from pipelines.data import read_frame
 from pipelines.errors import DataError
 from pipelines.features import Roles
+from pipelines.modelfile import Candidate
 from pipelines.scoring import PREDICTION, score
 from pipelines.serving.log import log_url, read_window
-from pipelines.tracking import Candidate, Version
+from pipelines.tracking import Version
 
 
 @stage("read the window")

@@ -1,10 +1,13 @@
 """What a flow came to: one frozen value for the terminal, for ``--json`` and for the caller."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.result import Report, Status
+from checks.result import Report, Status, report_schema
+
+_RULE = ("id", "status", "observed", "limit", "interval", "reason")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,8 @@ class Outcome:
     @property
     def rules(self) -> list[dict[str, Any]]:
         """The gate's rules and what each came to; none where no candidate was judged."""
-        keys = ("id", "status", "observed", "limit", "interval", "reason")
         return [
-            {key: check.to_dict()[key] for key in keys}
+            {key: check.to_dict()[key] for key in _RULE}
             for report in self.judged
             if report.name == "gate"
             for check in report.checks
@@ -85,7 +87,28 @@ class Outcome:
                 "version": self.model.version,
                 "alias": self.model.alias,
             },
-            "metrics": dict(self.metrics),
+            # JSON has no NaN.
+            "metrics": {k: v if math.isfinite(v) else None for k, v in self.metrics.items()},
             "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
             "reports": dict(self.reports),
         }
+
+
+def rules_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of the ``rules`` in the document of ``--json``.
+
+    Each row is a check of the gate's report without what only the report has, and is closed.
+    """
+    whole = report_schema()
+    check = whole["$defs"]["check"]
+    return {
+        "$schema": whole["$schema"],
+        "title": "tidegate rules",
+        "description": "The gate's rules and what each came to.",
+        "type": "array",
+        "items": {
+            **check,
+            "properties": {key: check["properties"][key] for key in _RULE},
+            "required": list(_RULE),
+        },
+    }

@@ -11,8 +11,9 @@ from flows.session import Session
 from flows.stages import conclude, network_stage, stage, verb
 from pipelines.data import read_frame
 from pipelines.errors import MissingError
+from pipelines.modelfile import Candidate
 from pipelines.scoring import score, write_table
-from pipelines.tracking import Candidate, Version
+from pipelines.tracking import Version
 
 
 @stage("read the rows")

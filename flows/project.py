@@ -5,6 +5,8 @@ an environment variable (``TIDEGATE_TRAIN__TRIALS=10``), the project file, the d
 Each section is declared beside the code that uses it; this module alone knows them all.
 """
 
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -18,12 +20,13 @@ from pydantic import BaseModel, ValidationError
 
 from checks.data import ValidateSettings
 from checks.drift import MonitorSettings
-from checks.model import GateSettings
+from checks.model.settings import GateSettings
 from pipelines.data import DataSettings, is_url, masked
 from pipelines.errors import ProjectError
+from pipelines.promotion import DeploySettings
 from pipelines.serving.settings import ServeSettings
 from pipelines.sweep.settings import TrainSettings
-from pipelines.tracking import DeploySettings, TrackingSettings
+from pipelines.tracking import TrackingSettings
 
 FILE = "tidegate.toml"
 PREFIX = "TIDEGATE_"
@@ -128,6 +131,17 @@ class Project:
             }
         sections = _check(table, origins)
         return cls(folder=file.parent, origins=origins, **cast("Any", sections))
+
+    @property
+    def terms(self) -> str:
+        """SHA-256, in hexadecimal, of the settings that a verdict depends on."""
+        asked = {name: self.to_dict()[name] for name in ("data", "gate")}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """The settings that a flag or the environment gave instead of the file, sorted."""
+        return tuple(sorted(k for k, origin in self.origins.items() if not origin.startswith(FILE)))
 
     def settings(self) -> list[Setting]:
         """Every resolved value, in the order of the sections, passwords masked."""

@@ -18,6 +18,7 @@ from pipelines import page, pictures
 from pipelines.contract import read_contract
 from pipelines.evaluation import Evaluation, evaluate
 from pipelines.features import Roles, conform, labels, roles_of
+from pipelines.learned import learned_of
 from pipelines.provenance import git_commit, libraries
 from pipelines.scoring import score
 from pipelines.split import Split, learning_rows
@@ -160,13 +161,14 @@ def log_candidate(
             model, conform(split.validation, roles), labels(split.validation[target])
         )
         example = conform(split.train, roles).head(EXAMPLE_ROWS)
-        learned = split.sample(REFERENCE_ROWS, seed=session.project.train.seed)
+        sample = split.sample(REFERENCE_ROWS, seed=session.project.train.seed)
         tracker.log_candidate(
             run_id,
             model,
             example=example,
             predictions=model.predict(example),
-            reference=score(model, learned, roles).assign(**{target: learned[target]}),
+            reference=score(model, sample, roles).assign(**{target: sample[target]}),
+            learned=learned_of(split.both, session.project.data, roles),
         )
         tracker.log_metrics(
             run_id, {f"validation_{name}": value for name, value in evaluation.metrics.items()}

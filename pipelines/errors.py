@@ -8,6 +8,7 @@
     │   ├── DataError                 the table, its columns or its rows
     │   └── MissingError (LookupError)  a run, a model or a report that is not there yet
     ├── ServiceError (OSError)        exit code 3: a server, a database or the disk
+    ├── ModelError (ValueError)       exit code 3: the files of a stored model
     └── SweepError (RuntimeError)     exit code 3: no trial gave a usable model
 
 A refused model is not here: that is a verdict, and verdicts are values
@@ -75,6 +76,10 @@ class MissingError(InputError, LookupError):
 
 class ServiceError(TidegateError, OSError):
     """A server, a database or the disk did not do its part."""
+
+
+class ModelError(TidegateError, ValueError):
+    """The files of a stored model, which are there for good or bad: trying again cannot help."""
 
 
 class SweepError(TidegateError, RuntimeError):

@@ -214,6 +214,10 @@ def _as_numbers(values: pd.Series) -> np.ndarray:
 
 
 def _as_text(values: pd.Series) -> pd.Series:
+    if isinstance(values.dtype, pd.StringDtype):
+        codes, found = pd.factorize(values)
+        texts = np.append(np.asarray(found, dtype=object), np.nan)
+        return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
     levels = pd.unique(_uncategorised(values.dropna()))
     return values.astype(object).map({level: _level(level) for level in levels}).astype(object)
 

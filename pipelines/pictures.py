@@ -96,7 +96,7 @@ def learning_curves(trials: Sequence[Trial], scoring: str) -> bytes:
     ]
     if best is not None:
         epochs = [point.epoch for point in best.curve]
-        top = max(best.curve, key=lambda point: point.score)
+        top = max(best.curve, key=lambda point: point.rank)
         learned, judged = f"trial {best.number}, on training rows", f"trial {best.number}, best"
         lines = axes.plot(epochs, [p.score for p in best.curve], color=_BEST, lw=2.2, label=judged)
         lines += axes.plot(
@@ -192,34 +192,31 @@ def parallel_coordinates(trials: Sequence[Trial], scoring: str) -> bytes:
     return _png(figure)
 
 
-def slices(table: pd.DataFrame, accuracy: float) -> bytes:
+def slices(found: Sequence[Mapping[str, Any]], accuracy: float) -> bytes:
     """Draw the accuracy of the worst slices beside that of all rows.
 
     Parameters
     ----------
-    table : DataFrame
-        From `pipelines.evaluation.slices`, worst first.
+    found : sequence of mappings
+        Each with ``slice``, its description, ``rows`` and ``share``; worst first.
     accuracy : float
         Of all rows.
     """
     title = "Where the model is weakest, on the sealed rows"
-    if table.empty:
+    if not found:
         return _nothing(title, "no slice has enough rows")
-    worst = table.head(_MOST_SLICES).iloc[::-1]
+    worst = list(reversed(found[:_MOST_SLICES]))
     figure, axes = _panel(8.2, 1.5 + 0.34 * len(worst), title)
-    names = [
-        f"{_short(f'{row.column} = {row.value}')}   {row.rows:,} rows"
-        for row in worst.itertuples(index=False)
-    ]
+    names = [f"{_short(each['slice'])}   {each['rows']:,} rows" for each in worst]
     places = np.arange(len(worst))
-    found = worst["accuracy"].to_numpy(dtype=np.float64)
-    below = [_BEST if value < accuracy else _BLUE for value in found]
-    axes.hlines(places, np.minimum(found, accuracy), np.maximum(found, accuracy), below, lw=2)
-    axes.scatter(found, places, c=below, s=36, zorder=3)
+    shares = np.array([each["share"] for each in worst], dtype=np.float64)
+    below = [_BEST if value < accuracy else _BLUE for value in shares]
+    axes.hlines(places, np.minimum(shares, accuracy), np.maximum(shares, accuracy), below, lw=2)
+    axes.scatter(shares, places, c=below, s=36, zorder=3)
     axes.axvline(accuracy, color=_INK, lw=1)
-    low, high = min(float(found.min()), accuracy), max(float(found.max()), accuracy)
+    low, high = min(float(shares.min()), accuracy), max(float(shares.max()), accuracy)
     room = max(high - low, 0.02)
-    for place, value in zip(places, found, strict=True):
+    for place, value in zip(places, shares, strict=True):
         left = value < accuracy
         axes.annotate(
             f"{value:.3f}",
@@ -268,8 +265,12 @@ def threshold(tuned: Tuned) -> bytes:
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:
+    def rank(trial: Trial) -> tuple[float, float, int]:
+        loss = trial.top.loss if trial.top else 0.0
+        return trial.score or 0.0, -loss, -trial.number
+
     scored = [t for t in trials if t.state == "FINISHED" and t.score is not None]
-    return max(scored, key=lambda t: (t.score or 0.0, -t.number), default=None)
+    return max(scored, key=rank, default=None)
 
 
 def _is_number(values: "pd.Series[Any]") -> bool:

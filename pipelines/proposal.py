@@ -9,7 +9,6 @@ import json
 import math
 import re
 import textwrap
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,9 @@ from pandas.api import types
 
 from pipelines.data import Dataset, DataSettings
 from pipelines.errors import DataError
-from pipelines.features import Roles, conform, labels, preprocessor, roles_of
+from pipelines.features import labels, roles_of
+from pipelines.limits import Limits, Yardstick, measure, measure_earlier, propose_limits
+from pipelines.screening import alone, screened
 from pipelines.split import learning_rows
 
 MAXIMUM_LEVELS = 50
@@ -29,9 +30,7 @@ MAXIMUM_LEVELS = 50
 SUSPECT, CERTAIN = 0.75, 0.995
 """Area under the ROC curve of one column alone: worth a question; too good to be known."""
 
-_BINS = 20
-_SCREENED_ROWS = 20_000
-_PRIOR_ROWS = 5.0
+_FEW = 20
 _MOSTLY_DATES = _MOSTLY_NUMBERS = 0.9
 _MOSTLY_MISSING = 0.5
 _SCARCE_CLASS = 0.05
@@ -41,6 +40,23 @@ _SHOWN = 5
 _SHARES = (0.6, 0.8)
 _NAMED_ID = re.compile(r"(^|_|\s)(id|uuid|guid|key)$|^index$|[a-z](ID|Id)$")
 _POSITIVE = ("1", "true", "yes", "y", "positive", "t")
+
+
+_PLAIN = {
+    "minimum_support": "  # fewest sealed rows of each class",
+    "overfit": "  # training score less sealed score, at most",
+    "size_mb": "",
+}
+_SECTIONS = {
+    "baseline": "Better than the commonest class, and not worse than an untuned logistic "
+    "regression by two points and what chance may take; 0.0 asks that the search was worth it.",
+    "slices": "Lowest share of right answers in any slice of one or two columns that is large "
+    "enough to tell.",
+    "calibration": "How far the probabilities may be from what happens.",
+    "latency": "Medians of a freshly loaded copy, for one row and for 1,000, in milliseconds.",
+    "robustness": "Share of answers that a little noise may change, and accuracy that may be "
+    "lost with one cell in twenty empty.",
+}
 
 
 @dataclass(frozen=True)
@@ -75,17 +91,6 @@ class _Findings:
     dates: dict[str, "pd.Series[Any]"] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Yardstick:
-    """What an untuned logistic regression reached on the validation rows."""
-
-    rows: int
-    majority: float
-    accuracy: float
-    balanced_accuracy: float
-    recall: Mapping[str, tuple[float, int]]
-
-
 def propose(
     frame: pd.DataFrame,
     *,
@@ -117,14 +122,6 @@ def propose(
     ------
     DataError
         The target is a measurement, or the table cannot be split or learned from.
-
-    Notes
-    -----
-    A column's power alone is the area under the ROC curve of its smoothed target rate per
-    level or per twentieth, learnt on one half of the rows and ranked on the other (target
-    encoding: Micci-Barreca, "A preprocessing scheme for high-cardinality categorical
-    attributes", SIGKDD Explorations 3 (2001)); with more than two classes the mean over
-    them, each against the rest, weighted by its share.
     """
     _refuse_measurement(frame[target])
     found = _profile(frame, target, time)
@@ -147,18 +144,19 @@ def propose(
     leaks, suspects = _leaks(parts.train, found, target, time, settings)
     settings = settings.model_copy(update={"drop": {**found.drop, **leaks}})
     roles = roles_of(frame, settings)
-    yardsticks = [_measure(parts.train, parts.validation, target, roles)]
+    yardsticks = [measure(parts.train, parts.validation, target, roles)]
     if time is not None:
-        yardsticks += _measure_earlier(parts.train, time, target, roles)
+        yardsticks += measure_earlier(parts.train, time, target, roles)
     yardstick = yardsticks[0]
+    sealed = round(len(frame) * _sealed_share(frame, time, split))
+    limits = propose_limits(yardsticks, sealed)
     notes = [
         *suspects,
         *_target_warnings(frame, target, parts.train, time),
         *found.warnings,
         *_row_warnings(frame, found.id, time),
-        *_yardstick_warnings(yardsticks),
+        *_yardstick_warnings(yardstick, limits),
     ]
-    sealed = round(len(frame) * _sealed_share(frame, time, split))
     guesses = (
         f"{len(frame):,} rows, {len(frame.columns)} columns; target {target} with "
         f"{frame[target].nunique()} classes: {_shares(frame[target])}",
@@ -171,13 +169,13 @@ def propose(
         f"{yardstick.rows:,} validation rows, where {yardstick.majority:.3f} are of one class; "
         "the gate's first limits lie between",
     )
-    text = _project_text(settings, split, split_words, yardsticks, suspects, name, sealed)
+    text = _project_text(settings, split, split_words, yardsticks, suspects, name, sealed, limits)
     return Proposal(text, _contract(frame, settings, name), guesses, tuple(notes))
 
 
 def _refuse_measurement(target: "pd.Series[Any]") -> None:
     values = target.dropna()
-    if types.is_float_dtype(values) and values.nunique() > _BINS and (values % 1 != 0).any():
+    if types.is_float_dtype(values) and values.nunique() > _FEW and (values % 1 != 0).any():
         raise DataError(
             "The target is a class: a few values, each with many rows.",
             found=f"{target.name} is a measurement with {values.nunique():,} different values",
@@ -347,17 +345,10 @@ def _leaks(
     settings: DataSettings,
 ) -> tuple[dict[str, str], list[str]]:
     """Find columns that know the answer; the certain ones are to be dropped."""
-    if len(train) > _SCREENED_ROWS:
-        train = train.sample(_SCREENED_ROWS, random_state=0)
+    train = train.iloc[screened(len(train))]
     answers = labels(train[target])
-    # One half teaches the rates, the other is ranked by them, so that many levels gain nothing.
-    taught = np.random.default_rng(0).random(len(train)) < 0.5
     skipped = {target, time, settings.id, *settings.drop}
-    scores = {
-        name: _alone(_coded(train[name]), answers, taught)
-        for name in map(str, train.columns)
-        if name not in skipped
-    }
+    scores = alone(train, answers, [str(name) for name in train.columns if name not in skipped])
     leaks: dict[str, str] = {}
     said: list[tuple[float, str]] = []
     for name, score in scores.items():
@@ -379,7 +370,7 @@ def _leaks(
                     "is it known when a prediction is made? if not, drop it",
                 )
             )
-    said.extend(_date_leaks(train, found, target, time, answers, taught))
+    said.extend(_date_leaks(train, found, target, time, answers))
     if set(scores) <= set(leaks):
         leaks = {}
     return leaks, [text for _, text in sorted(said, key=lambda pair: -pair[0])]
@@ -391,7 +382,6 @@ def _date_leaks(
     target: str,
     time: str | None,
     answers: np.ndarray,
-    taught: np.ndarray,
 ) -> Iterable[tuple[float, str]]:
     """Find dates that lie after the row's own time, or whose distance to another date tells."""
     dates = {name: values.reindex(train.index) for name, values in found.dates.items()}
@@ -402,7 +392,7 @@ def _date_leaks(
         best, partner = 0.0, ""
         for earlier in list(dates)[:position]:
             lasted = (_naive(dates[later]) - _naive(dates[earlier])).dt.total_seconds()
-            score = _alone(_coded(lasted), answers, taught)
+            score = alone(pd.DataFrame({earlier: lasted}), answers, [earlier])[earlier]
             if score > best:
                 best, partner = score, earlier
         after = 0.0
@@ -426,111 +416,6 @@ def _date_leaks(
 def _naive(instants: "pd.Series[Any]") -> "pd.Series[Any]":
     zoned = isinstance(instants.dtype, pd.DatetimeTZDtype)
     return instants.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else instants
-
-
-def _coded(series: "pd.Series[Any]") -> np.ndarray:
-    """Return each cell's level, or its twentieth, as a small number; 0 where missing."""
-    if types.is_numeric_dtype(series) and not types.is_bool_dtype(series):
-        ranks = series.rank(pct=True).to_numpy(dtype=float, na_value=np.nan)
-        return np.nan_to_num(np.ceil(ranks * _BINS)).astype(np.int64)
-    codes, _ = pd.factorize(series)
-    return np.asarray(codes, dtype=np.int64) + 1
-
-
-def _alone(codes: np.ndarray, answers: np.ndarray, taught: np.ndarray) -> float:
-    """Return how well one column ranks the classes, 0.5 for not at all."""
-    from sklearn.metrics import roc_auc_score
-
-    size = int(codes.max()) + 1
-    rows = np.bincount(codes[taught], minlength=size)
-    classes, counts = np.unique(answers, return_counts=True)
-    if len(classes) == 2:
-        classes, counts = classes[1:], counts[1:]
-    total, weight = 0.0, 0
-    for label, count in zip(classes, counts, strict=True):
-        hit = answers == label
-        if not 0 < hit[~taught].sum() < (~taught).sum() or not hit[taught].any():
-            continue
-        hits = np.bincount(codes[taught], weights=hit[taught], minlength=size)
-        rate = (hits + hit[taught].mean() * _PRIOR_ROWS) / (rows + _PRIOR_ROWS)
-        total += count * float(roc_auc_score(hit[~taught], rate[codes[~taught]]))
-        weight += int(count)
-    return total / weight if weight else 0.5
-
-
-def _measure(
-    train: pd.DataFrame, validation: pd.DataFrame, target: str, roles: Roles
-) -> _Yardstick:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
-    from sklearn.pipeline import make_pipeline
-
-    # lbfgs and few rounds: limits need two digits, and a yardstick is no model to keep.
-    model = make_pipeline(preprocessor(roles), LogisticRegression(max_iter=100, tol=1e-2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(conform(train, roles), labels(train[target]))
-    answers = labels(validation[target])
-    predictions = model.predict(conform(validation, roles))
-    classes, counts = np.unique(answers, return_counts=True)
-    recall = recall_score(answers, predictions, labels=classes, average=None, zero_division=0)
-    return _Yardstick(
-        rows=len(answers),
-        majority=float(counts.max() / counts.sum()),
-        accuracy=float(accuracy_score(answers, predictions)),
-        balanced_accuracy=float(balanced_accuracy_score(answers, predictions)),
-        recall={
-            str(label): (float(value), int(count))
-            for label, value, count in zip(classes, recall, counts, strict=True)
-        },
-    )
-
-
-def _measure_earlier(train: pd.DataFrame, time: str, target: str, roles: Roles) -> list[_Yardstick]:
-    """Measure once more on the latest rows to learn from, learning from those before.
-
-    One stretch of time says little of the next: a limit has to hold in both.
-    """
-    turn = train[time].quantile(0.6)
-    past, recent = train[train[time] < turn], train[train[time] >= turn]
-    if set(past[target]) != set(recent[target]):
-        return []
-    return [_measure(past, recent, target, roles)]
-
-
-def _limits(yardsticks: Sequence[_Yardstick]) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the lowest metrics and recalls: the worst yardstick's, less what chance may take.
-
-    Two standard errors for a metric, three for a recall, whose rows are fewer.
-    """
-    accuracy, balanced = 1.0, 1.0
-    recalls: dict[str, float] = {}
-    for each in yardsticks:
-        chance = 2 * _error(each.accuracy, each.rows)
-        accuracy = min(accuracy, each.accuracy - max(0.02, chance))
-        smallest = min(count for _, count in each.recall.values())
-        chance = 2 * _error(each.balanced_accuracy, smallest)
-        balanced = min(balanced, each.balanced_accuracy - max(0.03, chance))
-        for label, (value, count) in each.recall.items():
-            floor = _floor(value - max(0.1, 3 * _error(value, count)))
-            recalls[label] = min(recalls.get(label, 1.0), floor)
-    latest = yardsticks[0]
-    return (
-        {
-            "accuracy": _floor(max(accuracy, latest.majority)),
-            "balanced_accuracy": _floor(max(balanced, 1 / len(latest.recall))),
-        },
-        {label: floor for label, floor in recalls.items() if floor > 0},
-    )
-
-
-def _error(share: float, rows: int) -> float:
-    return math.sqrt(max(share * (1 - share), 0.0) / max(rows, 1))
-
-
-def _floor(value: float) -> float:
-    return max(math.floor(value * 100 + 1e-9) / 100, 0.0)
 
 
 def _target_warnings(
@@ -576,15 +461,13 @@ def _row_warnings(frame: pd.DataFrame, id_column: str | None, time: str | None) 
             )
 
 
-def _yardstick_warnings(yardsticks: Sequence[_Yardstick]) -> Iterable[str]:
-    yardstick = yardsticks[0]
+def _yardstick_warnings(yardstick: Yardstick, limits: Limits) -> Iterable[str]:
     if yardstick.accuracy <= yardstick.majority:
         yield (
             f"a logistic regression ({yardstick.accuracy:.3f}) does not beat always naming the "
             f"most frequent class ({yardstick.majority:.3f}): the columns may not tell"
         )
-    _, floors = _limits(yardsticks)
-    for label in sorted(yardstick.recall.keys() - floors.keys()):
+    for label in sorted(yardstick.recall.keys() - limits.recall.keys()):
         yield (
             f"the yardstick finds next to nothing of the class {label!r}: decide in "
             "[gate.recall] what a model must find"
@@ -708,13 +591,13 @@ def _project_text(
     settings: DataSettings,
     split: Mapping[str, Any],
     split_words: str,
-    yardsticks: Sequence[_Yardstick],
+    yardsticks: Sequence[Yardstick],
     suspects: Sequence[str],
     name: str,
     sealed: int,
+    limits: Limits,
 ) -> str:
     yardstick = yardsticks[0]
-    metrics, recalls = _limits(yardsticks)
     balanced = len(yardstick.recall) * min(c for _, c in yardstick.recall.values())
     scarce = balanced / yardstick.rows < 0.4
     earlier = "".join(
@@ -772,17 +655,33 @@ def _project_text(
         "[gate]",
         f"minimum_rows = {_rounded_down(sealed / 2)}",
         *(['scoring = "balanced_accuracy"  # one class is rare'] if scarce else []),
+        *(
+            f"{key} = {limits.values[key]:g}{says}"
+            for key, says in _PLAIN.items()
+            if key in limits.values
+        ),
         "",
+        "# Each limit is held against the end of its 95% interval: a lucky set does not pass.",
         "[gate.metrics]",
-        *(f"{metric} = {{ min = {limit:.2f} }}" for metric, limit in metrics.items()),
+        *(f"{metric} = {{ min = {limit:.2f} }}" for metric, limit in limits.metrics.items()),
     ]
-    if recalls:
+    if limits.recall:
         lines += [
             "",
             "# Lowest share of each class that must be found.",
             "[gate.recall]",
-            *(f"{_key(label)} = {limit:.2f}" for label, limit in recalls.items()),
+            *(f"{_key(label)} = {limit:.2f}" for label, limit in limits.recall.items()),
         ]
+    for section, says in _SECTIONS.items():
+        values = {
+            key.partition(".")[2]: value
+            for key, value in limits.values.items()
+            if key.startswith(f"{section}.")
+        }
+        if values:
+            lines += ["", *_comment(says), f"[gate.{section}]"]
+            lines += ["majority = 0.0"] if section == "baseline" else []
+            lines += [f"{key} = {value:g}" for key, value in values.items()]
     lines += ["", "[deploy]", f"model = {_toml(name)}", ""]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ its group), or from its time against fixed instants. So a row keeps its side as 
 grows, whatever the order of rows and columns, and exact duplicates share a side.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,14 @@ class Split:
     train: pd.DataFrame
     validation: pd.DataFrame
 
+    @property
+    def both(self) -> pd.DataFrame:
+        """Every row that a model learns from: choosing a configuration is learning too."""
+        return pd.concat([self.train, self.validation])
+
     def sample(self, rows: int, *, seed: int) -> pd.DataFrame:
         """Draw rows of both, without replacement; all of them where there are fewer."""
-        both = pd.concat([self.train, self.validation])
+        both = self.both
         return both.sample(min(rows, len(both)), random_state=seed)
 
 
@@ -60,6 +66,23 @@ def sealed_rows(dataset: "Dataset") -> pd.DataFrame:
     """
     rows: pd.DataFrame = dataset.frame.loc[_checked_sides(dataset) == "sealed"]
     return rows
+
+
+def sealed_fingerprint(dataset: "Dataset") -> str:
+    """Name the sealed test rows by what is in them, whatever their order.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal over the sorted `hash_rows`, each as eight bytes, lowest first.
+
+    Raises
+    ------
+    DataError
+        A side has no rows, or lacks a class.
+    """
+    hashed = hash_rows(dataset.frame)[_checked_sides(dataset) == "sealed"]
+    return hashlib.sha256(np.sort(hashed).astype("<u8").tobytes()).hexdigest()
 
 
 def sides(dataset: "Dataset") -> NDArray[Any]:
@@ -184,6 +207,10 @@ def _hash_present(values: pd.Series) -> NDArray[np.uint64]:
         numbers = pd.Series(values.where(values.notna(), 0).tolist())
         exact = pd.api.types.is_numeric_dtype(numbers)
         return _hash_numbers(numbers if exact else numbers.astype(np.float64))
+    if isinstance(values.dtype, pd.StringDtype):
+        # Each level once: a table of 200,000 rows has a few hundred of them.
+        codes, levels = pd.factorize(values)
+        return np.append(_hash_array(levels.to_numpy(dtype=object)), _MISSING)[codes]
     return _hash_array(values.astype(object).map(str, na_action="ignore").to_numpy())
 
 

@@ -1,6 +1,6 @@
 """Runs, models and who is champion: everything that is asked of MLflow."""
 
-import getpass
+import hashlib
 import json
 import logging
 import os
@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -25,9 +25,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipelines.errors import MissingError, ProjectError, ServiceError, TidegateError
+from pipelines.ledger import Ledger, TableStorage, TagStorage, account
+from pipelines.modelfile import (
+    ANSWERS,
+    EXAMPLE,
+    LEARNED,
+    MODEL,
+    REFERENCE,
+    TRUSTED_TYPES,
+    Candidate,
+    read_candidate,
+)
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -37,21 +48,10 @@ if TYPE_CHECKING:
     from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
-    from pipelines.features import Roles
+    from pipelines.learned import Learned
     from pipelines.sweep.trial import Trial
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-)
-"""What a model file may hold beyond skops' own list. Each was read: a dtype or a holder of
-arrays and numbers, whose making runs no code that the file names. scikit-learn's public
-estimators need no entry, a `FixedThresholdClassifier` and the `FrozenEstimator` in it neither:
-skops makes them without a call and sets their state."""
 
 REACH_SECONDS = 5.0
 """How long a tracking server or its database may take to say that it is there."""
@@ -72,11 +72,9 @@ _NOTE = "mlflow.note.content"
 _PARENT = "mlflow.parentRunId"
 _KIND = "tidegate.kind"
 _CANDIDATE = "tidegate.candidate"
-_LEDGER = "tidegate.ledger."
 
-_REFERENCE = "reference.parquet"
-_EXAMPLE = "example.parquet"
-_ANSWERS = "answers.json"
+CHECKSUM = "tidegate.sha256"
+"""Tag of a version: SHA-256 of its model file when it was registered."""
 
 
 class TrackingSettings(BaseModel):
@@ -111,36 +109,6 @@ class TrackingSettings(BaseModel):
                 "sqlite:///runs.db or http://127.0.0.1:5000"
             )
         return uri
-
-
-class DeploySettings(BaseModel):
-    """Under which name a model that passed its gate is served."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str | None = Field(
-        None,
-        pattern=r"^[^/:]*[^/:\s.][^/:]*$",
-        description="Name in the registry; by default the project folder's name.",
-    )
-    alias: str = Field(
-        "champion", pattern=r"^[\w-]+$", description="Alias of the version that serves."
-    )
-    previous_alias: str = Field(
-        "previous", pattern=r"^[\w-]+$", description="Alias of the version that served before."
-    )
-    smoke_rows: int = Field(
-        20, ge=1, description="Rows that a freshly loaded copy must answer as the candidate did."
-    )
-
-    @model_validator(mode="after")
-    def _check_aliases(self) -> Self:
-        if self.alias == self.previous_alias:
-            raise ValueError("alias and previous_alias name different versions")
-        for alias in (self.alias, self.previous_alias):
-            if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
-                raise ValueError(f"MLflow keeps the alias {alias!r} for itself")
-        return self
 
 
 @dataclass(frozen=True)
@@ -188,72 +156,6 @@ class Version:
     run_id: str
     tags: Mapping[str, str]
     created: datetime | None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model read back from the store, with what was kept beside it.
-
-    Parameters
-    ----------
-    model : Pipeline, or FixedThresholdClassifier around one
-        Fitted.
-    roles : Roles
-        The columns that it reads.
-    example : DataFrame
-        The rows of the input example, conformed to the roles.
-    answers : ndarray of shape (n_rows,)
-        What the model said to the example when it was logged.
-    """
-
-    model: "Pipeline | FixedThresholdClassifier"
-    roles: "Roles"
-    example: "pd.DataFrame"
-    answers: "NDArray[Any]"
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """A moved alias, and what it takes to move it back.
-
-    Parameters
-    ----------
-    name : str
-        The registered model.
-    version : str
-        What the alias names now.
-    alias, previous_alias : str
-    replaced : str or None
-        The version that the alias named before.
-    previous : str or None
-        The version that the previous alias named before.
-    """
-
-    name: str
-    version: str
-    alias: str
-    previous_alias: str
-    replaced: str | None
-    previous: str | None
-
-
-@dataclass(frozen=True)
-class AliasMove:
-    """A row of the ledger: MLflow itself forgets what an alias named before.
-
-    Parameters
-    ----------
-    time : datetime
-        In UTC.
-    alias : str
-    before, after : str or None
-        Versions; None where the alias named none.
-    """
-
-    time: datetime
-    alias: str
-    before: str | None
-    after: str | None
 
 
 class Tracker:
@@ -485,6 +387,7 @@ class Tracker:
         example: "pd.DataFrame",
         predictions: "NDArray[Any]",
         reference: "pd.DataFrame",
+        learned: "Learned",
     ) -> str:
         """Log a fitted model as the run's candidate.
 
@@ -502,6 +405,8 @@ class Tracker:
             What it says to them.
         reference : DataFrame
             Rows that later data is compared with, kept beside the model.
+        learned : Learned
+            Which rows it was fitted on or chosen by, kept beside it too.
 
         Returns
         -------
@@ -535,9 +440,10 @@ class Tracker:
                         serialization_format=flavor.SERIALIZATION_FORMAT_SKOPS,
                         skops_trusted_types=list(TRUSTED_TYPES),
                     )
-                    _storable(example).to_parquet(path / _EXAMPLE, index=False)
-                    _storable(reference).to_parquet(path / _REFERENCE, index=False)
-                    (path / _ANSWERS).write_text(json.dumps(predictions.tolist()))
+                    _storable(example).to_parquet(path / EXAMPLE, index=False)
+                    _storable(reference).to_parquet(path / REFERENCE, index=False)
+                    (path / ANSWERS).write_text(json.dumps(predictions.tolist()))
+                    learned.save(path / LEARNED)
                     self._client.log_model_artifacts(logged.model_id, str(path))
             except BaseException:
                 with suppress(Exception):
@@ -557,6 +463,8 @@ class Tracker:
         ------
         MissingError
             There is no such run, or it has logged no model.
+        ModelError
+            Its files cannot be read back.
         """
         return self._load(self._location(self._model_id(run_id)))
 
@@ -567,8 +475,30 @@ class Tracker:
         ------
         MissingError
             There is no such version or alias.
+        ModelError
+            Its files cannot be read back.
         """
         return self._load(self._version_location(name, version_or_alias))
+
+    def candidate_folder(self, run_id: str) -> AbstractContextManager[Path]:
+        """Give the files of the model that a run logged last, for the length of a block.
+
+        Raises
+        ------
+        MissingError
+            There is no such run, or it has logged no model.
+        """
+        return self._folder(self._location(self._model_id(run_id)))
+
+    def version_folder(self, name: str, version_or_alias: str) -> AbstractContextManager[Path]:
+        """Give the files of a registered model, for the length of a block.
+
+        Raises
+        ------
+        MissingError
+            There is no such version or alias.
+        """
+        return self._folder(self._version_location(name, version_or_alias))
 
     def reference(self, name: str, version_or_alias: str) -> "pd.DataFrame":
         """Return the rows that were kept beside a registered model."""
@@ -576,13 +506,14 @@ class Tracker:
 
         location = self._version_location(name, version_or_alias)
         with self._asking("The reference sample is read."), _local(location, self._uri) as folder:
-            return pd.read_parquet(folder / _REFERENCE)
+            return pd.read_parquet(folder / REFERENCE)
 
     def register(self, run_id: str, name: str, tags: Mapping[str, object]) -> str:
         """Give a run's candidate a version and return it; no alias is moved.
 
-        A run that has a version under that name already keeps it, so that a deploy which
-        was cut short can be done again.
+        The version is tagged with its model file's `CHECKSUM`. A run that has a version
+        under that name already keeps it, and the first checksum with it, so that a gate which
+        was cut short can be asked again.
 
         Raises
         ------
@@ -609,37 +540,64 @@ class Tracker:
                 source=source,
                 run_id=run_id,
                 model_id=model_id,
-                tags=kept,
+                tags={**kept, CHECKSUM: self._checksum(self._location(model_id))},
                 description=f"Candidate of run {run_id}.",
             )
         return str(made.version)
 
-    def promote(self, name: str, version: str, alias: str, previous_alias: str) -> Promotion:
-        """Let the alias name a version, and the previous alias the one that it replaces.
+    def checksum(self, name: str, version: str) -> str:
+        """Return the SHA-256 of a registered model's file as it is now, in hexadecimal.
 
-        Serving follows the alias alone, which moves in one step: an end between the steps
-        leaves the old champion or the new one.
+        Raises
+        ------
+        MissingError
+            There is no such version.
+        ServiceError
+            The file cannot be read.
+        """
+        return self._checksum(self._version_location(name, version))
+
+    def version(self, name: str, version: str) -> Version:
+        """Return a registered version.
+
+        Raises
+        ------
+        MissingError
+            There is none of that number.
+        """
+        # Of what is no such number some stores think that the machine is at fault.
+        if re.fullmatch(r"[0-9]{1,9}", version):
+            with self._asking("The version is read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+                return self._read_version(name, version)
+        raise MissingError(
+            "The version is registered.",
+            found=f"no version {version[:64]!r} of {name!r} in {self.uri}",
+            next_move="see the versions with `tidegate history`",
+        )
+
+    def set_version_tags(self, name: str, version: str, tags: Mapping[str, object]) -> None:
+        """Set tags of a registered version; a value that is too long is cut."""
+        with self._asking("The version is tagged."):
+            for key, value in _tags(tags).items():
+                self._client.set_model_version_tag(name, version, key, value)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return which version each alias of a model names; none where there is no model."""
+        with self._asking("The aliases are read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+            return self._aliases(name)
+        return {}
+
+    def point(self, name: str, alias: str, version: str | None) -> None:
+        """Let an alias name a version, in one step; with None it names nothing more.
+
+        The champion's alias is moved by `pipelines.promotion` alone, which sees that nobody
+        else is moving it and writes it down.
         """
         with self._asking("The alias is moved."):
-            aliases = self._aliases(name)
-            replaced, previous = aliases.get(alias), aliases.get(previous_alias)
-            promotion = Promotion(name, version, alias, previous_alias, replaced, previous)
-            if promotion.replaced == version:
-                return promotion
-            if promotion.replaced is not None:
-                self._point(name, previous_alias, promotion.replaced)
-            self._point(name, alias, version)
-            self._enter(name, alias, promotion.replaced, version)
-        return promotion
-
-    def undo(self, promotion: Promotion) -> None:
-        """Let both aliases name what they named before a promotion."""
-        if promotion.replaced == promotion.version:
-            return
-        with self._asking("The alias is moved back."):
-            self._point(promotion.name, promotion.alias, promotion.replaced)
-            self._point(promotion.name, promotion.previous_alias, promotion.previous)
-            self._enter(promotion.name, promotion.alias, promotion.version, promotion.replaced)
+            if version is None:
+                self._client.delete_registered_model_alias(name, alias)
+            else:
+                self._client.set_registered_model_alias(name, alias, version)
 
     def champion(self, name: str, alias: str) -> Version | None:
         """Return the version that an alias names; None when there is none yet.
@@ -656,15 +614,27 @@ class Tracker:
             # Out here an absence is an error: the alias names a version that is not there.
             return None if wanted is None else self._read_version(name, wanted)
 
-    def ledger(self, name: str) -> tuple[AliasMove, ...]:
-        """Return how the aliases of a registered model have moved, newest first."""
-        moves = []
-        with self._asking("The ledger is read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
-            for key, value in self._client.get_registered_model(name).tags.items():
-                if key.startswith(_LEDGER):
-                    when = datetime.fromisoformat(key.removeprefix(_LEDGER))
-                    moves.append(AliasMove(when, **json.loads(value)))
-        return tuple(sorted(moves, key=lambda move: move.time, reverse=True))
+    def ledger(self, name: str) -> Ledger:
+        """Return the ledger of a registered model, which need not be there yet."""
+        if _scheme(self._uri) not in ("http", "https", "databricks"):
+            return Ledger(name, TableStorage(self._uri, name, self._asking))
+
+        def read() -> Mapping[str, str]:
+            with self._asking("The ledger is read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+                tags: dict[str, str] = self._client.get_registered_model(name).tags
+                return tags
+            return {}
+
+        def write(key: str, value: str) -> None:
+            with self._asking("What happened is written down."):
+                with _tolerating("RESOURCE_DOES_NOT_EXIST"):
+                    self._client.set_registered_model_tag(name, key, value)
+                    return
+                with _tolerating("RESOURCE_ALREADY_EXISTS"):
+                    self._client.create_registered_model(name)
+                self._client.set_registered_model_tag(name, key, value)
+
+        return Ledger(name, TagStorage(read, write))
 
     def run(self, run_id: str) -> Run:
         """Return a run as it is now.
@@ -812,49 +782,29 @@ class Tracker:
             next_move="deploy one with `tidegate run`, or see `tidegate status`",
         )
 
+    @contextmanager
+    def _folder(self, location: str) -> Iterator[Path]:
+        with ExitStack() as stack:
+            # What the caller's block raises is its own.
+            with self._asking("The model is fetched."):
+                folder = stack.enter_context(_local(location, self._uri))
+            yield folder
+
     def _load(self, location: str) -> Candidate:
-        import numpy as np
-        import pandas as pd
-        import skops.io
-        from mlflow.models import Model
-        from mlflow.types import DataType
-
-        from pipelines.features import Roles, conform
-
-        with self._asking("The model is read."), _local(location, self._uri) as folder:
-            try:
-                signature = Model.load(str(folder)).signature
-                # Our list, and not the one in the file, which is no more to be trusted than
-                # the model that it comes with.
-                model = skops.io.load(folder / "model.skops", trusted=list(TRUSTED_TYPES))
-                answers = np.array(json.loads((folder / _ANSWERS).read_text()))
-                example = pd.read_parquet(folder / _EXAMPLE)
-            except Exception as err:
-                raise ServiceError(
-                    "A logged model can be read back.",
-                    found=f"{location}: {type(err).__name__}: {_first_line(err)}",
-                    next_move="train again, or restore the file",
-                ) from err
-        types = signature.inputs.input_dict()
-        numeric = tuple(name for name, spec in types.items() if spec.type is DataType.double)
-        roles = Roles(numeric, tuple(name for name in types if name not in numeric))
-        return Candidate(model, roles, conform(example, roles), answers)
+        with self._folder(location) as folder, self._asking("The model is read."):
+            return read_candidate(folder, location)
 
     def _aliases(self, name: str) -> dict[str, str]:
         aliases = self._client.get_registered_model(name).aliases
         return {alias: str(version) for alias, version in aliases.items()}
 
-    def _point(self, name: str, alias: str, version: str | None) -> None:
-        if version is None:
-            self._client.delete_registered_model_alias(name, alias)
-        else:
-            self._client.set_registered_model_alias(name, alias, version)
-
-    def _enter(self, name: str, alias: str, before: str | None, after: str | None) -> None:
-        row = json.dumps({"alias": alias, "before": before, "after": after})
-        self._client.set_registered_model_tag(
-            name, f"{_LEDGER}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z", row
-        )
+    def _checksum(self, location: str) -> str:
+        with (
+            self._asking("The model file is read."),
+            _local(location, self._uri) as folder,
+            (folder / MODEL).open("rb") as file,
+        ):
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _read_version(self, name: str, version: str) -> Version:
         found = self._client.get_model_version(name, version)
@@ -1117,12 +1067,8 @@ def _experiment(
 
 
 def _origin() -> dict[str, str]:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
     return {
-        "mlflow.user": user,
+        "mlflow.user": account(),
         "mlflow.source.name": "tidegate",
         "mlflow.source.type": "LOCAL",
         "tidegate.version": installed_version("tidegate"),

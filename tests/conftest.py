@@ -1,18 +1,22 @@
-"""What tests share: one Prefect server, one Postgres server, and small projects to run."""
+"""What tests share: a command line, a Prefect and a Postgres server, small projects to run."""
 
+import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.cli import main
 from flows.engine import Engine
 
 PROJECTS = Path(__file__).parent / "projects"
@@ -88,6 +92,40 @@ def postgres() -> Iterator[str]:
         server.terminate()
         server.wait()
         shutil.rmtree(folder)
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its one JSON document."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def tidegate(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Run `tidegate` with these arguments, as its console script does."""
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["tidegate", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, out, err)
+
+    return run
 
 
 @pytest.fixture

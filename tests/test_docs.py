@@ -86,3 +86,21 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_readme_quotes_what_was_measured() -> None:
+    """The gate's figures in the README are those that the bench wrote."""
+    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "gate-characteristics.md").read_text()
+    equal = [
+        float(rate) for rate in re.findall(r"^\| (?:balanced_)?accuracy \|.* (\S+) \|$", page, re.M)
+    ]
+    assert len(equal) == 18
+    assert f"worst of {len(equal)} settings | {max(equal):.1%} |" in readme
+    better = re.search(r"^\| 10,000 \| [\d.]+ \| ([\d.]+) ", page, re.M)
+    assert better is not None
+    assert f"with 10,000 sealed rows | {float(better[1]):.0%} |" in readme
+    intervals = page[page.index("## Intervals") : page.index("## Searches")]
+    held = [float(rate) for rate in re.findall(r"\| (0\.\d+) \|$", intervals, re.M)]
+    usual = [rate for rate in held if 0.935 <= rate <= 0.965]
+    assert f"{len(usual)} of {len(held)} kinds | 94 to 96% |" in readme

@@ -73,11 +73,11 @@ def test_contracts_hold() -> None:
         ("pipelines/errors.py", "import checks.result", "Flows decide"),
         ("checks/result.py", "import pipelines.errors", "Flows decide"),
         ("pipelines/page.py", "import flows.outcome", "Flows decide"),
-        ("checks/render.py", "from prefect import flow", "Prefect"),
+        ("checks/render/html.py", "from prefect import flow", "Prefect"),
         ("pipelines/evaluation.py", "import mlflow.sklearn", "MLflow"),
         ("flows/train.py", "import optuna", "Optuna"),
         ("flows/validate.py", "import great_expectations", "Great Expectations"),
-        ("checks/model.py", "import evidently", "Evidently"),
+        ("checks/model/gate.py", "import evidently", "Evidently"),
         ("checks/result.py", "import checks.model", "bottom"),
     ],
 )

@@ -45,7 +45,7 @@ class SweepResult:
     trials : tuple of Trial
         In the order in which they were proposed.
     best : Trial
-        The finished one with the highest score; the first of equals.
+        The finished one with the highest score; of equals the one with the lowest loss.
     model : Pipeline
         Fitted preprocessing and the winner's estimator, as it was at its best epoch.
     yardstick : Pipeline or None
@@ -275,10 +275,10 @@ class _Search:
                 self._record(Outcome(trial))
 
 
-def _rank(outcome: Outcome) -> tuple[float, int]:
-    score = outcome.trial.score
-    assert score is not None
-    return score, -outcome.trial.number
+def _rank(outcome: Outcome) -> tuple[float, float, int]:
+    top = outcome.trial.top
+    assert top is not None
+    return *top.rank, -outcome.trial.number
 
 
 def _pipeline(preprocess: ColumnTransformer, outcome: Outcome) -> Pipeline:

@@ -42,6 +42,11 @@ class Point:
     train_score: float
     score: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What the best point has most of: few rows give many points the same score."""
+        return self.score, -self.loss
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -76,6 +81,11 @@ class Trial:
     curve: tuple[Point, ...] = ()
     seconds: float = 0.0
     error: str = ""
+
+    @property
+    def top(self) -> Point | None:
+        """Its best point; None when there was none."""
+        return max(self.curve, key=lambda point: point.rank, default=None)
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ def run(job: Job) -> Outcome:
             state = "KILLED"
     except Exception as err:
         state, error = "FAILED", _said(err, len(curve))
-    top = max(curve, key=lambda point: point.score, default=None)
+    top = max(curve, key=lambda point: point.rank, default=None)
     trial = Trial(
         number=job.number,
         family=job.family,
@@ -162,7 +172,7 @@ def _fit(job: Job, curve: list[Point]) -> tuple[Any, str]:
     for epoch in range(1, job.max_epochs + 1):
         estimator.partial_fit(data.X_train, data.y_train, classes=data.classes)
         curve.append(_measure(estimator, data, job.scoring, epoch))
-        top = max(curve, key=lambda point: point.score)
+        top = max(curve, key=lambda point: point.rank)
         if top.epoch == epoch:
             best = copy.deepcopy(estimator)
         if top.score < job.floors.get(epoch, -np.inf):

@@ -2,13 +2,16 @@
 
 import json
 from datetime import date
+from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.result import MAXIMUM_TEXT, CheckResult, Report, Status
+from checks.result import MAXIMUM_TEXT, CheckResult, Report, Status, report_schema
 
 PROPERTY = settings(deadline=None, max_examples=50)
 
@@ -28,6 +31,7 @@ CHECKS = st.builds(
     limit=VALUE,
     reason=st.text(max_size=600),
     details=st.dictionaries(TEXT, JSON, max_size=3),
+    interval=st.none() | st.tuples(st.floats(), st.floats()),
 )
 REPORTS = st.builds(
     Report, name=TEXT, checks=st.lists(CHECKS, max_size=5), facts=st.dictionaries(TEXT, JSON)
@@ -70,6 +74,9 @@ def test_a_verdict_and_its_reasons_agree(report: Report) -> None:
     [
         ([], Status.ERROR),
         ([Status.NOT_APPLICABLE], Status.ERROR),
+        ([Status.FIRST_MODEL, Status.NOT_APPLICABLE], Status.ERROR),
+        ([Status.PASSED, Status.FIRST_MODEL], Status.PASSED),
+        ([Status.FAILED, Status.FIRST_MODEL], Status.FAILED),
         ([Status.PASSED, Status.NOT_APPLICABLE], Status.PASSED),
         ([Status.PASSED, Status.FAILED], Status.FAILED),
         ([Status.FAILED, Status.ERROR, Status.PASSED], Status.ERROR),
@@ -81,7 +88,7 @@ def test_the_verdict_is_the_worst_that_was_found(found: list[Status], verdict: S
 
 
 def test_a_misspelt_status_is_refused() -> None:
-    """A status outside the four would count neither as a pass nor as a refusal."""
+    """A status outside the five would count neither as a pass nor as a refusal."""
     with pytest.raises(ValueError, match="fail"):
         CheckResult("a", "claim", "fail")  # type: ignore[arg-type]
 
@@ -113,3 +120,45 @@ def test_foreign_values_become_json() -> None:
     assert type(check.observed) is float
     assert check.limit == "nan"
     assert check.details == {"rows": [1, 2], "when": "2026-01-02", "3": [True]}
+
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "gate-report.schema.json"
+
+VALID: Any = jsonschema.Draft202012Validator(report_schema())
+
+
+@pytest.mark.checkout
+def test_the_published_schema_is_the_functions() -> None:
+    """docs/gate-report.schema.json is what `report_schema` gives, and a schema."""
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    written = json.dumps(report_schema(), indent=2) + "\n"
+    assert PUBLISHED.read_text() == written, f"the file must hold:\n{written}"
+
+
+@PROPERTY
+@given(REPORTS)
+def test_every_report_is_valid_by_the_schema(report: Report) -> None:
+    """Whatever checks came to, what is written to JSON is what the schema promises."""
+    VALID.validate(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report.update(extra=1),
+        lambda report: report.pop("verdict"),
+        lambda report: report.update(verdict="first model"),
+        lambda report: report["checks"][0].update(extra=1),
+        lambda report: report["checks"][0].pop("interval"),
+        lambda report: report["checks"][0].update(status="fail"),
+        lambda report: report["checks"][0].update(interval=[0.1]),
+        lambda report: report["checks"][0].update(observed=[0.1]),
+        lambda report: report["checks"][0].update(reason="x" * (MAXIMUM_TEXT + 1)),
+    ],
+)
+def test_the_schema_is_closed(change: Any) -> None:
+    """A key more, a key less, another word or another shape is no report."""
+    report = Report("gate", (result(Status.PASSED),)).to_dict()
+    VALID.validate(report)
+    change(report)
+    assert not VALID.is_valid(report)

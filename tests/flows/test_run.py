@@ -1,6 +1,6 @@
 """The whole loop on a small project, and what it leaves behind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,14 +22,9 @@ def tracker_of(folder: Path) -> Tracker:
 
 
 @pytest.mark.slow
-def test_run_makes_a_champion_and_its_evidence(
-    tidegate: Command, project: Callable[[str], Path]
-) -> None:
+def test_run_makes_a_champion_and_its_evidence(served: Any) -> None:
     """A run passes, names its champion, and keeps every report that a reviewer looks for."""
-    folder = project("flights")
-    ended = tidegate("run", "--project", folder, "--json")
-    assert ended.code == 0
-    document = ended.document
+    folder, document = served.folder, served.document
     assert document["verdict"] == "passed"
     assert document["reasons"] == []
     assert document["model"] == {"name": "flights", "version": "1", "alias": "champion"}
@@ -82,17 +77,18 @@ def test_run_makes_a_champion_and_its_evidence(
 
 
 @pytest.mark.slow
-def test_second_run_keeps_the_first_champion_as_previous(
-    tidegate: Command, project: Callable[[str], Path]
-) -> None:
-    """The same seed and data give the same winner, which replaces its equal."""
-    folder = project("flights")
-    first = tidegate("run", "--project", folder, "--json").document
-    second = tidegate("run", "--project", folder, "--json").document
-    assert second["metrics"] == first["metrics"]
-    tracker = tracker_of(folder)
-    assert tracker.champion("flights", "champion").version == "2"
-    assert tracker.champion("flights", "previous").version == "1"
+def test_second_run_keeps_the_first_champion(tidegate: Command, served: Any) -> None:
+    """The same seed and data give the same winner, which does not replace its equal."""
+    tracker = tracker_of(served.folder)
+    looks = len([e for e in tracker.ledger("flights").entries() if e.event == "look"])
+    ended = tidegate("run", "--project", served.folder, "--json")
+    second = ended.document
+    assert second["metrics"] == served.document["metrics"]
+    assert ended.code == 1
+    assert [reason[:15] for reason in second["reasons"]] == ["champion: keep:"]
+    assert tracker.run(second["run_id"]).tags["tidegate.champion_verdict"] == "keep"
+    assert tracker.run(second["run_id"]).tags["tidegate.look"] == str(looks + 1)
+    assert tracker.aliases("flights") == {"champion": "1"}
 
 
 @pytest.mark.slow
@@ -127,7 +123,7 @@ def test_verbs_one_by_one(tidegate: Command, project: Callable[[str], Path]) -> 
 def test_gate_refuses_and_nothing_is_promoted(
     tidegate: Command, project: Callable[[str], Path]
 ) -> None:
-    """A candidate below a limit ends the run with 1, the rule's id, and no registered version."""
+    """A candidate below a limit ends the run with 1 and the rule's id, and serves nowhere."""
     folder = project("flights")
     ended = tidegate(
         "run", "--project", folder, "--json", "--set", "gate.metrics.accuracy.min=0.999"
@@ -135,9 +131,17 @@ def test_gate_refuses_and_nothing_is_promoted(
     assert ended.code == 1
     assert ended.document["verdict"] == "failed"
     assert ended.document["reasons"][0].startswith("accuracy:")
-    assert ended.document["model"]["version"] is None
+    assert ended.document["model"] == {"name": "flights", "version": "1", "alias": None}
     tracker = tracker_of(folder)
     assert tracker.champion("flights", "champion") is None
+    refused = tracker.version("flights", "1")
+    assert refused.tags["tidegate.verdict"] == "failed"
+    assert refused.tags["tidegate.refused_by"] == "accuracy"
+    assert refused.tags["tidegate.judged_against"] == "none"
+    assert refused.tags["tidegate.report"].endswith("gate/report.html")
+    entries = tracker.ledger("flights").entries()
+    assert [entry.event for entry in entries] == ["look", "verdict"]
+    assert entries[1].details["rules"]["accuracy"] == "failed"
     assert tracker.run(ended.document["run_id"]).tags["tidegate.refused_by"] == "accuracy"
 
 
@@ -154,36 +158,11 @@ def test_gate_without_limits_refuses(tidegate: Command, project: Callable[[str],
 
 
 @pytest.mark.slow
-def test_smoke_check_that_fails_moves_the_alias_back(
-    tidegate: Command, project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the served copy answers otherwise after the move, the old champion is named again."""
-    import flows.deploy
-    from checks.model import check_answers
-
-    folder = project("flights")
-    assert tidegate("run", "--project", folder).code == 0
-    answers: Iterator[bool] = iter([True, False])
-
-    def second_fails(given: Any, expected: Any) -> Any:
-        return check_answers(given if next(answers) else given[::-1] + "?", expected)
-
-    monkeypatch.setattr(flows.deploy, "check_answers", second_fails)
-    ended = tidegate("run", "--project", folder, "--json")
-    assert ended.code == 1
-    assert ended.document["reasons"][0].startswith("smoke:")
-    tracker = tracker_of(folder)
-    assert tracker.champion("flights", "champion").version == "1"
-    assert tracker.champion("flights", "previous") is None
-
-
-@pytest.mark.slow
 def test_monitor_passes_like_traffic_and_names_a_shifted_column(
-    tidegate: Command, project: Callable[[str], Path]
+    tidegate: Command, served: Any
 ) -> None:
     """The reference drawn against itself is quiet; a changed unit is found by name, with 1."""
-    folder = project("flights")
-    assert tidegate("run", "--project", folder).code == 0
+    folder = served.folder
     traffic = pd.read_csv(folder / "flights.csv")
     same = tidegate("monitor", "--data", folder / "flights.csv", "--project", folder, "--json")
     assert same.code == 0
@@ -199,21 +178,22 @@ def test_monitor_passes_like_traffic_and_names_a_shifted_column(
 
 
 @pytest.mark.slow
-def test_champion_that_cannot_be_read_refuses(
-    tidegate: Command, project: Callable[[str], Path]
-) -> None:
+def test_champion_that_cannot_be_read_refuses(tidegate: Command, served: Any) -> None:
     """A champion whose file is gone is an error that refuses, not an absence that lets pass."""
-    folder = project("flights")
-    first = tidegate("run", "--project", folder, "--json").document
-    for file in (folder / ".tidegate").rglob("model.skops"):
-        file.unlink()
-    second = tidegate("run", "--project", folder, "--json")
-    assert second.code == 1
-    assert second.document["verdict"] == "error"
-    assert second.document["reasons"][0].startswith("champion:")
-    champion = tracker_of(folder).champion("flights", "champion")
-    assert champion is not None
-    assert champion.run_id == first["run_id"]
+    folder = served.folder
+    tracker = tracker_of(folder)
+    champion = tracker.champion("flights", "champion")
+    model_id = tracker.run(champion.run_id).tags["tidegate.candidate"]
+    (file,) = (folder / ".tidegate").rglob(f"{model_id}/**/model.skops")
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        ended = tidegate("run", "--project", folder, "--json")
+    finally:
+        away.rename(file)
+    assert ended.code == 1
+    assert ended.document["verdict"] == "error"
+    assert [r.split(":")[0] for r in ended.document["reasons"]] == ["champion", "segments"]
+    assert tracker.aliases("flights") == {"champion": champion.version}
 
 
 def test_the_gate_alone_opens_the_sealed_rows() -> None:

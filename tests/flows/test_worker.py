@@ -38,6 +38,8 @@ max_epochs = 3
 [gate]
 minimum_rows = 50
 metrics = { accuracy = { min = 0.6 } }
+baseline = { yardstick = -0.2 }
+leakage = { known = ["known"] }
 """
 
 Prefect = Callable[..., subprocess.CompletedProcess[str]]

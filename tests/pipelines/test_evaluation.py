@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
+from threadpoolctl import threadpool_info
 
 from pipelines.errors import DataError
-from pipelines.evaluation import evaluate, majority, slices
+from pipelines.evaluation import BLOCK_ROWS, aligned, ask, evaluate, majority, one_thread, predict
 
 
 @pytest.fixture(autouse=True)
@@ -139,57 +140,52 @@ def test_the_majority_is_the_training_rows_commonest_class() -> None:
     assert majority(np.array([True, False, True]), 3).dtype == bool
 
 
-def test_slices_find_where_a_model_is_wrong() -> None:
-    """The worst slice is the first, with its rows counted; tiny ones are left out."""
-    frame = pd.DataFrame({"carrier": ["AA"] * 60 + ["UA"] * 60 + ["ZZ"] * 10, "x": range(130)})
-    y = np.ones(130, dtype=np.int64)
-    predictions = np.where(frame["carrier"] == "UA", 0, 1)
-    predictions[60:75] = 1
-    found = slices(frame, y, predictions, columns=["carrier"])
-    assert found.to_dict("records") == [
-        {"column": "carrier", "value": "UA", "rows": 60, "accuracy": 0.25},
-        {"column": "carrier", "value": "AA", "rows": 60, "accuracy": 1.0},
-    ]
-    worst = slices(frame, y, predictions, columns=["x"], minimum_rows=20).iloc[0]
-    assert (worst["value"], worst["accuracy"]) == ("77.4 to 103.2", 0.0)
+def test_what_adds_up_to_something_else_is_not_mended() -> None:
+    """Probabilities that are none reach the gate as they are; single precision's are rounded."""
+    labels = np.array(["a", "b"])
+    broken = np.array([[0.2, 0.2], [-2.0, -1.0], [0.0, 0.0]])
+    assert aligned(broken, labels, labels) == pytest.approx(broken)
+    rounded = np.array([[0.3, 0.7001]], dtype=np.float32)
+    assert aligned(rounded, labels, labels).sum() == 1.0
 
 
-def test_slices_take_every_kind_of_column() -> None:
-    """Missing values are a slice, rare levels are one together, and dtypes do not matter."""
-    n = 600
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "number": rng.normal(size=n),
-            "flag": rng.random(n) > 0.5,
-            "few": rng.integers(0, 3, n),
-            "text": pd.Series([f"level {i % 100}" for i in range(n)]),
-            "object": pd.Series(["a", None] * (n // 2), dtype=object),
-            "category": pd.Series(["p", "q", "r"] * (n // 3), dtype="category"),
-            "empty": pd.Series([np.nan] * n),
-            "mixed": pd.Series([1, "one"] * (n // 2), dtype=object),
-            "nullable": pd.Series([1, None] * (n // 2), dtype="Int64"),
-        }
-    )
-    frame.loc[:99, "number"] = np.nan
-    y = rng.integers(0, 2, n)
-    found = slices(frame, y, y)
-    values = found.groupby("column")["value"].agg(set).to_dict()
-    assert "missing" in values["number"]
-    assert len(values["number"]) == 6
-    assert values["flag"] == {"True", "False"}
-    assert values["few"] == {"0", "1", "2"}
-    assert values["text"] == {"other"}
-    assert values["object"] == {"a", "missing"}
-    assert values["category"] == {"p", "q", "r"}
-    assert values["empty"] == {"missing"}
-    assert values["mixed"] == {"1", "one"}
-    assert values["nullable"] == {"1", "missing"}
-    assert found.groupby("column")["rows"].sum().loc[["number", "flag", "category"]].eq(n).all()
+@pytest.mark.parametrize("rows", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 700])
+def test_blocks_give_every_answer_once_and_in_order(rows: int) -> None:
+    """No block is larger than it may be, and together they answer what was asked."""
+    X = _rows(rows)
+    asked: list[pd.DataFrame] = []
+
+    def method(block: pd.DataFrame) -> np.ndarray:
+        asked.append(block)
+        return block.to_numpy()
+
+    np.testing.assert_array_equal(ask(method, X), X.to_numpy())
+    assert max(map(len, asked)) <= BLOCK_ROWS
+    pd.testing.assert_frame_equal(pd.concat(asked), X)
 
 
-def test_slices_of_too_few_rows_are_an_empty_table() -> None:
-    """The caller still finds the columns."""
-    found = slices(pd.DataFrame({"x": [1, 2]}), np.array([1, 1]), np.array([1, 0]))
-    assert found.empty
-    assert list(found.columns) == ["column", "value", "rows", "accuracy"]
+def test_a_model_that_is_asked_in_blocks_is_scored_as_one_that_is_asked_at_once() -> None:
+    """The rows of a block are answered for themselves."""
+    X = _rows(BLOCK_ROWS + 300)
+    y = _labels(X, ["late", "on time"])
+    model = LogisticRegression().fit(X, y)
+    found = evaluate(model, X, y)
+    np.testing.assert_allclose(found.probabilities, model.predict_proba(X))
+    np.testing.assert_array_equal(found.predictions, model.predict(X))
+    np.testing.assert_array_equal(predict(model, X, y), model.predict(X))
+
+
+def test_labels_of_another_kind_are_no_answers_to_compare() -> None:
+    """A champion that learned numbers is not called wrong on each row of text."""
+    X = _rows()
+    model = LogisticRegression().fit(X, _labels(X, [0, 1]))
+    with pytest.raises(DataError, match="of the kind that it learned"):
+        predict(model, X, _labels(X, ["0", "1"]))
+
+
+def test_models_compute_on_one_thread_for_the_length_of_a_block() -> None:
+    """Whatever number of threads there was is there again afterwards."""
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    with one_thread():
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+    assert [pool["num_threads"] for pool in threadpool_info()] == before

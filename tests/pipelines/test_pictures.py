@@ -5,7 +5,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pipelines import pictures
@@ -114,15 +113,11 @@ def test_importance_is_drawn_for_any_number_of_parameters(shares: dict[str, floa
 @pytest.mark.parametrize("rows", [0, 1, 40])
 def test_slices_are_drawn_for_any_number(rows: int) -> None:
     """Only the worst are shown, and long names are cut."""
-    table = pd.DataFrame(
-        {
-            "column": ["carrier"] * rows,
-            "value": [f"{n} " + "x" * 200 for n in range(rows)],
-            "rows": [1_000] * rows,
-            "accuracy": np.linspace(0.5, 1.0, rows),
-        }
-    )
-    width, height = _size(pictures.slices(table, 0.9))
+    found = [
+        {"slice": f"carrier = {n} {'x' * 200}", "rows": 1_000, "share": 0.5 + n / 100}
+        for n in range(rows)
+    ]
+    width, height = _size(pictures.slices(found, 0.9))
     assert 900 <= width < 1000
     assert height < 800
 
@@ -154,8 +149,6 @@ def test_the_threshold_is_drawn_for_each_objective(objective: str, thresholds: i
 
 def test_names_are_drawn_as_they_are() -> None:
     """A dollar sign or an underscore in a name is no formula."""
-    table = pd.DataFrame(
-        {"column": ["$x_1$^"], "value": ["\\frac $"], "rows": [60], "accuracy": [0.5]}
-    )
-    _size(pictures.slices(table, 0.9))
+    found = [{"slice": "$x_1$^ = \\frac $", "rows": 60, "share": 0.5}]
+    _size(pictures.slices(found, 0.9))
     _size(pictures.importance({"$\\bad{$": 1.0}))

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from checks.model.answers import class_name
 from pipelines.data import DataSettings
 from pipelines.errors import DataError
 from pipelines.proposal import Proposal, propose
@@ -167,12 +168,12 @@ def test_a_measurement_is_no_target(frame: pd.DataFrame) -> None:
 
 
 def test_the_limits_lie_between_chance_and_the_yardstick(frame: pd.DataFrame) -> None:
-    """Limits are below what the yardstick reached, and not below the most frequent class."""
+    """Limits are below what the yardstick reached, and what is balanced not below a guess."""
     proposal, project = proposed(frame, time="sent")
     gate = project["gate"]
     said = next(guess for guess in proposal.guesses if "logistic" in guess)
-    accuracy, majority = (float(word) for word in said.replace(",", "").split() if "." in word)
-    assert round(majority - 0.01, 2) <= gate["metrics"]["accuracy"]["min"] < accuracy
+    accuracy, _ = (float(word) for word in said.replace(",", "").split() if "." in word)
+    assert 0.5 <= gate["metrics"]["accuracy"]["min"] < accuracy
     assert gate["metrics"]["balanced_accuracy"]["min"] >= 0.5
     assert set(gate["recall"]) == {"yes", "no"}
     assert all(0 < floor < 1 for floor in gate["recall"].values())
@@ -184,6 +185,9 @@ def test_the_sealed_rows_answers_are_not_read(frame: pd.DataFrame) -> None:
     sealed = frame["sent"] >= project["data"]["split"]["sealed_from"]
     frame.loc[sealed, "late"] = frame.loc[sealed, "late"].to_numpy()[::-1]
     other, again = proposed(frame, time="sent")
+    for gate in (again["gate"], project["gate"]):
+        # A busy machine is slower the second time.
+        del gate["latency"]
     assert again["gate"] == project["gate"]
     assert other.warnings == proposal.warnings
 
@@ -228,16 +232,13 @@ def test_any_labels_will_do(frame: pd.DataFrame, values: tuple[Any, ...]) -> Non
     _, project = proposed(frame, time="sent")
     settings = DataSettings.model_validate(project["data"])
     assert (settings.positive in values) is (len(values) == 2)
-    assert set(project["gate"]["recall"]) <= {str(value) for value in values}
+    assert set(project["gate"]["recall"]) <= {class_name(value) for value in values}
 
 
 def test_columns_that_tell_nothing_are_no_excuse(frame: pd.DataFrame) -> None:
-    """Where the columns tell nothing, that is said, and the limit is the most frequent class."""
+    """Where the columns tell nothing, that is said, and the commonest class must be beaten."""
     frame["late"] = np.where(np.random.default_rng(4).random(ROWS) < 0.3, "yes", "no")
     proposal, project = proposed(frame, time="sent")
-    learnt = frame[frame["sent"] < project["data"]["split"]["sealed_from"]]
-    judged = learnt[learnt["sent"] >= project["data"]["split"]["validation_from"]]
-    majority = float((judged["late"] == "no").mean())
     assert warned(proposal, "does not beat")
     assert warned(proposal, "'yes'", "what a model must find")
-    assert majority - 0.01 < project["gate"]["metrics"]["accuracy"]["min"] <= majority
+    assert project["gate"]["baseline"]["majority"] == 0

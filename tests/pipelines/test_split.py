@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.data import Dataset, DataSettings, fingerprint
 from pipelines.errors import DataError, ProjectError
-from pipelines.split import SIDES, hash_rows, learning_rows, sealed_rows, sides
+from pipelines.split import SIDES, hash_rows, learning_rows, sealed_fingerprint, sealed_rows, sides
 
 BY_TIME = {
     "method": "time",
@@ -395,3 +395,18 @@ def test_a_row_without_what_decides_is_refused(
         sides(dataset_of(frame, split, **{role: column}))
     assert "1 of 2000" in caught.value.found
     assert f"'{column}'" in caught.value.found
+
+
+def test_the_sealed_fingerprint_is_that_of_the_sealed_rows() -> None:
+    """It follows the sealed rows' content, and neither their order nor the other rows."""
+    frame = flights()
+    dataset = dataset_of(frame, id="key")
+    same = dataset_of(frame.sample(frac=1.0, random_state=1)[frame.columns[::-1]], id="key")
+    assert sealed_fingerprint(same) == sealed_fingerprint(dataset)
+    side = sides(dataset)
+    for name, alike in (("train", True), ("validation", True), ("sealed", False)):
+        row = int(np.flatnonzero(side == name)[0])
+        changed = frame.copy()
+        changed.loc[row, "delay"] += 1.0
+        fingerprint_now = sealed_fingerprint(dataset_of(changed, id="key"))
+        assert (fingerprint_now == sealed_fingerprint(dataset)) is alike, name

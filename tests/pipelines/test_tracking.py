@@ -28,10 +28,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from pipelines import tracking
-from pipelines.errors import MissingError, ProjectError, ServiceError
+from pipelines.data import DataSettings
+from pipelines.errors import MissingError, ModelError, ProjectError, ServiceError
 from pipelines.features import Roles, conform, preprocessor
+from pipelines.learned import Learned, learned_of
+from pipelines.promotion import promote
 from pipelines.sweep.trial import Point, Trial
-from pipelines.tracking import DeploySettings, Tracker, TrackingSettings
+from pipelines.tracking import CHECKSUM, Tracker, TrackingSettings
 
 ROLES = Roles(("dep_delay", "distance"), ("carrier",))
 ROWS = 120
@@ -83,6 +86,11 @@ def _fit(frame: pd.DataFrame, y: np.ndarray, estimator: ClassifierMixin | None =
         return model.fit(frame, y)
 
 
+def _learned(frame: pd.DataFrame) -> Learned:
+    settings = DataSettings(source="flights.csv", target="late")
+    return learned_of(frame.assign(late="late"), settings, ROLES)
+
+
 def _log(tracker: Tracker, run_id: str, model: Pipeline, frame: pd.DataFrame) -> str:
     return tracker.log_candidate(
         run_id,
@@ -90,6 +98,7 @@ def _log(tracker: Tracker, run_id: str, model: Pipeline, frame: pd.DataFrame) ->
         example=frame.head(20),
         predictions=model.predict(frame.head(20)),
         reference=frame,
+        learned=_learned(frame),
     )
 
 
@@ -142,32 +151,6 @@ def test_a_store_is_a_database_or_a_server(uri: str) -> None:
     """What MLflow cannot keep runs in is refused when the project file is read."""
     with pytest.raises(ValidationError, match="database URL or a server's address"):
         TrackingSettings(uri=uri)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"alias": "best", "previous_alias": "best"},
-        {"alias": "latest"},
-        {"alias": "v3"},
-        {"alias": "the champion"},
-        {"model": "a/b"},
-        {"model": "a:b"},
-        {"model": ".."},
-        {"model": " "},
-        {"smoke_rows": 0},
-    ],
-)
-def test_names_that_mlflow_refuses_are_refused_in_the_project_file(changes: dict[str, Any]) -> None:
-    """A bad name is the user's mistake, found before any work is done."""
-    with pytest.raises(ValidationError):
-        DeploySettings(**changes)
-
-
-@pytest.mark.parametrize("model", ["flights", "späte flüge 2", "a.b-c_d", None])
-def test_ordinary_model_names_are_taken(model: str | None) -> None:
-    """The project folder's name is the default, so whatever a folder is called should do."""
-    assert DeploySettings(model=model).model == model
 
 
 # -- the store ----------------------------------------------------------------------------
@@ -570,6 +553,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, tracker: Tracker)
         import numpy as np, pandas as pd
         from pipelines.errors import ServiceError
         from pipelines.features import Roles, conform, preprocessor
+        from pipelines.learned import Learned
         from pipelines.sweep.trial import Trial
         from pipelines.tracking import Tracker, TrackingSettings
         from sklearn.linear_model import LogisticRegression
@@ -583,7 +567,8 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, tracker: Tracker)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         def candidate():
             tracker.log_candidate(run_id, model, example=rows, predictions=model.predict(rows),
-                                  reference=pd.DataFrame({"x": np.random.rand(200_000)}))
+                                  reference=pd.DataFrame({"x": np.random.rand(200_000)}),
+                                  learned=Learned(("x",), np.arange(50, dtype=np.uint64)))
         def trials():
             for number in range(500):
                 trial = Trial(number, "mlp", {}, "FINISHED", 0.8, error="e" * 999)
@@ -617,7 +602,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path, tracker: Tracker)
 def test_a_candidate_comes_back_as_it_was(
     tracker: Tracker, run_id: str, frame: pd.DataFrame, kind: str
 ) -> None:
-    """Model, columns, example, answers and reference sample, whatever the labels are."""
+    """Model, columns, example, answers and learned rows, whatever the labels are."""
     y = _labels(frame, kind)
     model = _fit(frame, y)
     uri = _log(tracker, run_id, model, frame)
@@ -629,6 +614,8 @@ def test_a_candidate_comes_back_as_it_was(
     np.testing.assert_array_equal(found.answers, model.predict(frame.head(20)))
     np.testing.assert_array_equal(found.model.predict_proba(frame), model.predict_proba(frame))
     np.testing.assert_array_equal(found.model.classes_, np.unique(y))
+    assert found.learned.marks(frame.assign(late="late")).all()
+    assert not found.learned.marks(frame.assign(late="on time")).any()
 
 
 @pytest.mark.parametrize(
@@ -742,19 +729,6 @@ def test_an_integer_column_that_gains_a_missing_value_still_fits_the_signature(
     assert len(pyfunc.load_model(location).predict(gap.astype({"dep_delay": "float64"}))) == 60
 
 
-def test_a_model_file_with_foreign_code_is_not_loaded(
-    tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
-) -> None:
-    """Not even when the MLmodel file beside it calls that code trusted."""
-    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
-    (file,) = (tmp_path / ".tidegate" / "artifacts").rglob("model.skops")
-    skops.io.dump({"run": subprocess.Popen}, file)
-    with (file.parent / "MLmodel").open("a") as stream:
-        stream.write("\nskops_trusted_types: [subprocess.Popen]\n")
-    with pytest.raises(ServiceError, match="Popen"):
-        tracker.candidate(run_id)
-
-
 def test_a_type_that_is_not_trusted_is_not_logged(
     tracker: Tracker, run_id: str, frame: pd.DataFrame
 ) -> None:
@@ -768,20 +742,43 @@ def test_a_type_that_is_not_trusted_is_not_logged(
             example=frame.head(3),
             predictions=np.array(["late"] * 3),
             reference=frame,
+            learned=_learned(frame),
         )
     with pytest.raises(MissingError, match="no model"):
         tracker.candidate(run_id)
 
 
-def test_a_damaged_model_is_a_service_error(
+def test_a_damaged_model_is_told_from_a_store_that_is_away(
     tmp_path: Path, tracker: Tracker, run_id: str, frame: pd.DataFrame
 ) -> None:
-    """Half a file is told apart from no model at all."""
+    """The one is a verdict on the model, the other may pass."""
     _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
     (file,) = (tmp_path / ".tidegate" / "artifacts").rglob("model.skops")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(ServiceError, match="read back"):
+    with pytest.raises(ModelError, match="read back"):
         tracker.candidate(run_id)
+    file.unlink()
+    with pytest.raises(ModelError, match="read back"):
+        tracker.candidate(run_id)
+    file.symlink_to(file)
+    with pytest.raises(ServiceError, match="symbolic links"):
+        tracker.candidate(run_id)
+
+
+def test_a_models_folder_is_given_for_a_block(
+    tracker: Tracker, run_id: str, frame: pd.DataFrame
+) -> None:
+    """Of a run's candidate and of a version; what the block raises is the block's own."""
+    _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
+    tracker.register(run_id, "flights", {})
+    with tracker.candidate_folder(run_id) as folder:
+        assert (folder / "model.skops").is_file()
+    with tracker.version_folder("flights", "1") as same:
+        assert same == folder
+    with pytest.raises(MissingError, match="is registered"):
+        tracker.version_folder("flights", "2")
+    with pytest.raises(FileNotFoundError), tracker.candidate_folder(run_id) as folder:
+        (folder / "nothing").read_text()
 
 
 def test_the_reference_sample_keeps_its_types(
@@ -798,6 +795,7 @@ def test_the_reference_sample_keeps_its_types(
         example=frame.head(2),
         predictions=model.predict(frame.head(2)),
         reference=reference,
+        learned=_learned(frame),
     )
     found = tracker.reference("flights", tracker.register(run_id, "flights", {}))
     assert found["when"].dtype.kind == "M"
@@ -826,63 +824,17 @@ def test_no_champion_yet_is_none(tracker: Tracker, version: Callable[[], str]) -
     assert tracker.champion("flights", "champion") is None
     version()
     assert tracker.champion("flights", "champion") is None
-    assert tracker.ledger("nothing") == ()
+    assert tracker.aliases("nothing") == {}
 
 
 def test_a_champion_that_cannot_be_read_is_an_error(
     tracker: Tracker, version: Callable[[], str]
 ) -> None:
     """A gate that took it for "no champion yet" would let anything pass."""
-    tracker.promote("flights", version(), "champion", "previous")
+    tracker.point("flights", "champion", version())
     _rows(tracker, "ALTER TABLE model_versions RENAME TO gone")
     with pytest.raises(ServiceError, match="champion"):
         tracker.champion("flights", "champion")
-
-
-def test_promotion_keeps_the_previous_champion(
-    tracker: Tracker, version: Callable[[], str]
-) -> None:
-    """Both aliases and the ledger say what replaced what."""
-    first, second = version(), version()
-    assert tracker.promote("flights", first, "champion", "previous").replaced is None
-    assert tracker.promote("flights", second, "champion", "previous").replaced == first
-    champion, previous = (tracker.champion("flights", a) for a in ("champion", "previous"))
-    assert champion is not None
-    assert previous is not None
-    assert (champion.version, previous.version) == (second, first)
-    assert champion.tags == {"tidegate.verdict": "passed"}
-    assert [(m.before, m.after) for m in tracker.ledger("flights")] == [
-        (first, second),
-        (None, first),
-    ]
-
-
-def test_promoting_the_champion_changes_nothing(
-    tracker: Tracker, version: Callable[[], str]
-) -> None:
-    """The previous champion is not forgotten when a deploy is done twice."""
-    first, second = version(), version()
-    tracker.promote("flights", first, "champion", "previous")
-    tracker.promote("flights", second, "champion", "previous")
-    again = tracker.promote("flights", second, "champion", "previous")
-    tracker.undo(again)
-    found = [tracker.champion("flights", alias) for alias in ("champion", "previous")]
-    assert [v and v.version for v in found] == [second, first]
-    assert len(tracker.ledger("flights")) == 2
-
-
-def test_a_promotion_can_be_undone(tracker: Tracker, version: Callable[[], str]) -> None:
-    """Both aliases name again what they named before, also when that was nothing."""
-    first, second, third = version(), version(), version()
-    tracker.undo(tracker.promote("flights", first, "champion", "previous"))
-    assert tracker.champion("flights", "champion") is None
-    tracker.promote("flights", first, "champion", "previous")
-    tracker.promote("flights", second, "champion", "previous")
-    tracker.undo(tracker.promote("flights", third, "champion", "previous"))
-    found = [tracker.champion("flights", alias) for alias in ("champion", "previous")]
-    assert [v and v.version for v in found] == [second, first]
-    newest = tracker.ledger("flights")[0]
-    assert (newest.before, newest.after) == (third, second)
 
 
 def test_a_crash_between_register_and_alias_can_be_repeated(
@@ -890,7 +842,7 @@ def test_a_crash_between_register_and_alias_can_be_repeated(
 ) -> None:
     """The champion is the old one, and the next try takes the same version up again."""
     old = version()
-    tracker.promote("flights", old, "champion", "previous")
+    tracker.point("flights", "champion", old)
     run_id = tracker.start("run", tags={})
     _log(tracker, run_id, _fit(frame, _labels(frame, "text")), frame)
     done = _python(
@@ -909,11 +861,35 @@ def test_a_crash_between_register_and_alias_can_be_repeated(
     assert champion is not None
     assert champion.version == old
     assert tracker.register(run_id, "flights", {"tidegate.verdict": "again"}) == done.stdout.strip()
-    tracker.promote("flights", done.stdout.strip(), "champion", "previous")
+    tracker.point("flights", "champion", done.stdout.strip())
     champion = tracker.champion("flights", "champion")
     assert champion is not None
     assert (champion.version, champion.run_id) == (done.stdout.strip(), run_id)
-    assert champion.tags == {"tidegate.verdict": "again"}
+    assert champion.tags["tidegate.verdict"] == "again"
+
+
+def test_a_version_keeps_the_checksum_of_its_first_registration(
+    tracker: Tracker, version: Callable[[], str]
+) -> None:
+    """The tag is what sha256sum says of the model's file, also after that was changed."""
+    registered = tracker.version("flights", version())
+    (file,) = Path(tracker.uri.removeprefix("sqlite:///")).parent.rglob("model.skops")
+    said = subprocess.run(["sha256sum", file], capture_output=True, text=True).stdout.split()[0]
+    assert registered.tags[CHECKSUM] == said == tracker.checksum("flights", registered.version)
+    file.write_bytes(file.read_bytes() + b" ")
+    assert tracker.register(registered.run_id, "flights", {}) == registered.version
+    assert tracker.version("flights", registered.version).tags[CHECKSUM] == said
+    assert tracker.checksum("flights", registered.version) != said
+
+
+@pytest.mark.parametrize("wanted", ["9", "latest", "none"])
+def test_a_version_that_is_not_registered_is_missing(
+    tracker: Tracker, version: Callable[[], str], wanted: str
+) -> None:
+    """A typing error on the command line is no failed service."""
+    version()
+    with pytest.raises(MissingError, match=wanted):
+        tracker.version("flights", wanted)
 
 
 def test_a_second_candidate_of_a_run_gets_a_version_of_its_own(
@@ -944,7 +920,7 @@ def test_a_version_can_be_loaded_by_its_alias(
 ) -> None:
     """Serving names the alias and no number."""
     version("bool")
-    tracker.promote("flights", version("text"), "champion", "previous")
+    tracker.point("flights", "champion", version("text"))
     assert tracker.load_version("flights", "champion").answers.dtype.kind == "U"
 
 
@@ -978,7 +954,22 @@ def test_everything_works_against_a_server_until_it_stops(
         model = _fit(frame, _labels(frame, "text"))
         _log(tracker, run_id, model, frame)
         chosen = tracker.register(run_id, "flights", {})
-        tracker.promote("flights", chosen, "champion", "previous")
+        tracker.point("flights", "champion", chosen)
+        ledger = tracker.ledger("flights")
+        assert ledger.entries() == ()
+        names = {"alias": "tried", "previous_alias": "before"}
+        assert promote(tracker, ledger, chosen, expected=None, **names).moved
+        assert not promote(tracker, ledger, "9", expected=None, **names).moved
+        assert [entry.event for entry in ledger.entries()] == [
+            "promoting",
+            "promoted",
+            "promoting",
+            "withdrawn",
+        ]
+        assert ledger.intact()
+        tracker.ledger("new").append("look", details={"sealed": "f", "many": ["row"] * 1_000})
+        (look,) = tracker.ledger("new").entries()
+        assert look.details == {"sealed": "f", "left_out": ["many"]}
         found = tracker.load_version("flights", "champion")
         np.testing.assert_array_equal(found.model.predict(frame), model.predict(frame))
         assert len(tracker.reference("flights", chosen)) == ROWS

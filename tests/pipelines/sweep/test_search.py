@@ -384,3 +384,14 @@ def test_a_driver_that_is_killed(driver: Callable[[str], subprocess.Popen[str]])
     while group(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert group(process.pid) == []
+
+
+def test_of_equal_scores_the_lower_loss_wins(search: Search) -> None:
+    """Where every trial has all rows right, the surest is chosen, and not the first."""
+    easy = [frame.assign(late=np.where(frame["delay"] > 0, "b", "a")) for frame in (TRAIN, TRAIN)]
+    easy = [frame[frame["delay"].abs() > 1] for frame in easy]
+    found = search(train=easy[0], validation=easy[1], trials=9)
+    tops = [trial.top for trial in found.trials if trial.state == "FINISHED"]
+    perfect = [top for top in tops if top is not None and top.score == 1.0]
+    assert len(perfect) > 1
+    assert found.best.top == min(perfect, key=lambda top: top.loss) != perfect[0]

@@ -46,7 +46,7 @@ def test_the_best_epoch_is_kept(job: Job) -> None:
     """
     outcome = run(job)
     trial = outcome.trial
-    top = max(trial.curve, key=lambda point: point.score)
+    top = max(trial.curve, key=lambda point: point.rank)
     assert trial.state == "FINISHED"
     assert top.epoch < len(trial.curve)
     assert outcome.model is not None
@@ -56,6 +56,19 @@ def test_the_best_epoch_is_kept(job: Job) -> None:
     assert len(network.loss_curve_) == top.epoch
     assert network.score(data["X_validation"], data["y_validation"]) == trial.score == top.score
     assert trial.train_score == top.train_score == network.score(data["X_train"], data["y_train"])
+
+
+def test_of_equal_epochs_the_surest_is_kept(job: Job) -> None:
+    """A network that has every row right goes on learning how sure to be."""
+    easy = rows(noise=0.0)
+    kept = np.abs(easy["X_train"][:, 0]) > 1
+    easy |= {"X_train": easy["X_train"][kept], "y_train": easy["y_train"][kept]}
+    easy |= {"X_validation": easy["X_train"], "y_validation": easy["y_train"]}
+    save_data(job.data, **easy)
+    trial = run(replace(job, max_epochs=10)).trial
+    equal = [point for point in trial.curve if point.score == trial.score]
+    assert len(equal) > 1
+    assert trial.top == min(equal, key=lambda point: point.loss) != equal[0]
 
 
 def test_the_parameters_say_how_to_fit_again(job: Job) -> None:
