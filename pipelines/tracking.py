@@ -710,8 +710,13 @@ class Tracker:
                     *(sys.executable, "-m", "mlflow", "server"),
                     *("--host", host, "--port", str(port), "--workers", "1"),
                 ],
-                # Not on the command line, where any user of the machine could read a password.
-                env={**os.environ, "MLFLOW_BACKEND_STORE_URI": self._uri},
+                env={
+                    **os.environ,
+                    # Not on the command line, where any user of the machine could read a password.
+                    "MLFLOW_BACKEND_STORE_URI": self._uri,
+                    # Eight processes more, for jobs that nothing here asks for.
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                },
                 cwd=folder,
                 stdout=log,
                 stderr=log,

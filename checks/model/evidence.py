@@ -92,8 +92,9 @@ class Evidence:
     champion : Champion, str or None
         Why the one that the alias names cannot be scored; None where no alias names one.
     fresh : FreshCopy or str
-    again : ndarray of float, shape (n_rows, k), or str
-        The probabilities, asked for a second time.
+    again : ndarray of float, shape (n_rows or fewer, k), or str
+        The probabilities of the first rows, asked for a second time; the fresh copy answers
+        all of them once more.
     reordered : ndarray of shape (n_rows,), or str
         The answers to the same rows in another order and in parts, put back in order.
     noisy, emptied : ndarray of shape (n_rows,), or str

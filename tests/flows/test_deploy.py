@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,8 +196,16 @@ def post(engine: Engine, path: str, **body: Any) -> Any:
         json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    # A server whose database is busy says 503, and Prefect's own client asks again.
+    for _ in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as err:
+            if err.code != 503:
+                raise
+        time.sleep(0.5)
+    raise AssertionError("the server stays busy")
 
 
 def paused_run(engine: Engine, registry: Any, process: "subprocess.Popen[str]") -> str:

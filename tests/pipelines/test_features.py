@@ -244,3 +244,12 @@ def test_numbers_with_decimals_are_no_classes() -> None:
     with pytest.raises(DataError, match="names classes") as caught:
         labels(pd.Series([1.0, 2.5, 3.5], name="delay"))
     assert "2 of 3 values of 'delay'" in caught.value.found
+
+
+def test_a_missing_text_cell_stays_missing() -> None:
+    """Whatever type pandas keeps text in, nothing is not the word for it."""
+    for dtype in ("str", "object", "category"):
+        frame = pd.DataFrame({"carrier": pd.Series(["UA", None, "EV"], dtype=dtype)})
+        found = conform(frame, Roles((), ("carrier",)))["carrier"]
+        assert found.isna().tolist() == [False, True, False], dtype
+        assert found.dropna().tolist() == ["UA", "EV"], dtype

@@ -75,7 +75,10 @@ def test_the_same_rows_get_the_same_probabilities() -> None:
     drawn = PROBABILITIES + np.where(np.arange(ROWS) < 3, 0.01, 0.0)[:, None] * [1, -1]
     found = check_deterministic(ANSWERS, drawn)
     assert (found.status, found.observed) == (Status.FAILED, 3)
-    assert check_deterministic(ANSWERS, PROBABILITIES[:5]).status is Status.ERROR
+    assert check_deterministic(ANSWERS, PROBABILITIES[:50].copy()).status is Status.PASSED
+    assert check_deterministic(ANSWERS, drawn[:2]).observed == 2
+    for strange in (PROBABILITIES[:0], PROBABILITIES[:, :1], np.vstack([PROBABILITIES] * 2)):
+        assert check_deterministic(ANSWERS, strange).status is Status.ERROR
     assert check_deterministic(ANSWERS, "it broke off").status is Status.ERROR
 
 
