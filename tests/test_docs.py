@@ -104,3 +104,10 @@ def test_the_readme_quotes_what_was_measured() -> None:
     held = [float(rate) for rate in re.findall(r"\| (0\.\d+) \|$", intervals, re.M)]
     usual = [rate for rate in held if 0.935 <= rate <= 0.965]
     assert f"{len(usual)} of {len(held)} kinds | 94 to 96% |" in readme
+    cost = (ROOT / "docs" / "gate-speed.md").read_text()
+    totals = re.search(
+        r"total without the libraries\*\* \|.*? \| (\S+) \|.*? \| (\S+) \|$", cost, re.M
+    )
+    assert totals is not None
+    low, high = sorted(float(used) for used in totals.groups())
+    assert f"libraries loaded | {low:.0f} to {high:.0f} CPU seconds |" in readme
