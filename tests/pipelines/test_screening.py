@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import pipelines
 from pipelines.data import DataSettings
 from pipelines.features import Roles, roles_of
 from pipelines.screening import SCREENED_ROWS, alone, area, copied, screened, telling
 
-SAMPLE = Path(__file__).parents[2] / "pipelines" / "samples" / "flights" / "flights.parquet"
+SAMPLE = Path(pipelines.__file__).parent / "samples" / "flights" / "flights.parquet"
 ROWS = 2_000
 
 
