@@ -8,12 +8,16 @@ SAMPLE := pipelines/samples/flights
 CI_FOLDER ?= $(abspath $(or $(RUNNER_TEMP),build))/tidegate-ci
 CI_TRIALS ?= 8
 
+BENCH := build/bench-venv
+BENCH_FLAGS ?=
+
 LINT := build/workflow-lint
 WORKFLOWS ?= .github/workflows
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help setup run test test-gate bench bench-gate lint format types contracts wheel \
+.PHONY: help setup run test test-fast test-slow test-sweep test-gate bench bench-gate bench-sweep \
+	lint format types contracts wheel \
 	wheel-test lint-workflows ci-model ci-summary lock clean
 
 help: ## List the targets
@@ -32,17 +36,37 @@ setup: .venv/.done ## Make .venv from the hash-locked requirements
 run: setup ## Validate, train, gate and deploy the bundled sample
 	$(BIN)/tidegate run --project $(SAMPLE)
 
-test: setup ## Run the tests, all but the gate's bad models
-	$(BIN)/python -m pytest -m "not job and not mutant"
+test: setup ## Run the tests, but for the two suites below
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-fast test-slow
+
+# Side by side: what starts servers waits for them half of the time.
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow and not sweep"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "slow and not job and not mutant and not sweep"
+
+test-sweep: setup ## Let workers, drivers, a Dask cluster and MLflow die in the midst of a sweep
+	$(BIN)/python -m pytest -m "sweep" tests
 
 test-gate: setup ## Judge bad models of the sample by the whole gate; each must be refused
 	$(BIN)/python -m pytest -m mutant tests/gate
 
-bench: bench-gate ## Run every bench
+bench: bench-gate bench-sweep ## Run every bench
 
 bench-gate: setup ## Measure how often the gate errs, and how long it takes
 	$(BIN)/python tests/bench/gate_characteristics.py
 	$(BIN)/python tests/bench/gate_speed.py
+
+bench-sweep: setup $(BENCH)/.done ## Measure the sweep beside others' (BENCH_FLAGS=--quick: 3 minutes of 60)
+	PYTHONPATH=tests/bench $(BIN)/python -m sweep $(BENCH_FLAGS)
+
+# The rivals have an environment of their own: nobody who uses tidegate needs one of them.
+$(BENCH)/.done: tests/bench/requirements.lock
+	rm -rf $(BENCH)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/bench/requirements.lock
+	@touch $@
 
 lint: setup ## Check style and formatting
 	$(BIN)/ruff check .
@@ -88,6 +112,7 @@ ci-summary: ## Write the verdict of ci-model as markdown, to the job's summary w
 
 lock: ## Compile the locks anew (needs uv, and node for the second)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml --output-file requirements.lock
+	cd tests/bench && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraints ../../requirements.lock requirements.in --output-file requirements.lock
 	cd .ci/workflow-lint && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in --output-file requirements.lock
 	cd .ci/workflow-lint && npm install --package-lock-only --silent
 

@@ -50,6 +50,10 @@ def _project_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+_resume_option = click.option(
+    "--resume", is_flag=True, help="Go on with the last sweep that was cut short."
+)
+
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
 )
@@ -89,7 +93,7 @@ def _flow(
     overrides: tuple[str, ...],
     as_json: bool,
     *,
-    with_workers: bool = False,
+    fits: bool = False,
     **parameters: Any,
 ) -> int:
     """Run a flow against its engine and show what it came to; return the exit code."""
@@ -104,12 +108,12 @@ def _flow(
     with _only_json(as_json) as show, ExitStack() as stack:
         # Both get ready on the other core while this process imports the flow's libraries.
         engine = stack.enter_context(Engine(loaded.state / "prefect"))
-        workers = None
-        if with_workers:
-            from pipelines.sweep.workers import start_workers
+        session = Session(loaded)
+        if fits:
+            from pipelines.sweep.executors import start_executor
 
-            workers = stack.enter_context(start_workers(loaded.train))
-        session = Session(loaded, workers=workers)
+            chosen = session.families.choose(loaded.train.families)
+            session.executor = stack.enter_context(start_executor(loaded.train, chosen))
         with session.phase("start"):
             flow = getattr(import_module(f"flows.{verb}"), verb)
             from flows.stages import call
@@ -162,15 +166,16 @@ def validate(project: str | None, overrides: tuple[str, ...], as_json: bool) -> 
 
 
 @cli.command()
+@_resume_option
 @_project_options
 @_json_option
-def train(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def train(project: str | None, overrides: tuple[str, ...], as_json: bool, resume: bool) -> int:
     """Search for the best model; log every trial and the candidate.
 
     \b
     Example: tidegate train --set train.trials=80
     """
-    return _flow("train", project, overrides, as_json, with_workers=True)
+    return _flow("train", project, overrides, as_json, fits=True, resume=resume)
 
 
 @cli.command()
@@ -275,15 +280,16 @@ def rollback(
 
 
 @cli.command()
+@_resume_option
 @_project_options
 @_json_option
-def run(project: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def run(project: str | None, overrides: tuple[str, ...], as_json: bool, resume: bool) -> int:
     """Validate, train, gate and deploy.
 
     \b
     Example: tidegate run --set train.trials=20 --json > verdict.json
     """
-    return _flow("run", project, overrides, as_json, with_workers=True)
+    return _flow("run", project, overrides, as_json, fits=True, resume=resume)
 
 
 @cli.command()
@@ -479,28 +485,39 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as err:
+        if as_json:
+            _print_error(type(err).__name__, TidegateError(err.format_message()))
         err.show()
         code = err.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _say("interrupted", "What was begun is closed; nothing half-done is registered.")
+        interrupted = TidegateError(
+            "What was begun is closed; nothing half-done is registered.",
+            next_move="a sweep goes on with `tidegate train --resume`",
+        )
+        if as_json:
+            _print_error("Interrupted", interrupted)
+        _say("interrupted", str(interrupted))
         code = INTERRUPTED
     except TidegateError as err:
         if as_json:
-            _print_error(err)
+            _print_error(type(err).__name__, err)
         _say("error", str(err), getattr(err, "__notes__", []))
         code = err.exit_code
     except OSError as err:
-        _say("error", f"The machine did not do its part.\nfound: {err}")
+        failed = TidegateError("The machine did not do its part.", found=str(err))
+        if as_json:
+            _print_error(type(err).__name__, failed)
+        _say("error", str(failed))
         code = TidegateError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _print_error(err: TidegateError) -> None:
+def _print_error(kind: str, err: TidegateError) -> None:
     document = {
         "verdict": "error",
         "reasons": [str(err)],
         "error": {
-            "kind": type(err).__name__,
+            "kind": kind,
             "rule": err.rule,
             "found": err.found,
             "next_move": err.next_move,

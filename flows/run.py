@@ -15,7 +15,10 @@ from flows.validate import validate
 
 @verb("run")
 def run(
-    project: str = ".", overrides: Sequence[str] = (), session: Session | None = None
+    project: str = ".",
+    overrides: Sequence[str] = (),
+    session: Session | None = None,
+    resume: bool = False,
 ) -> State[Outcome]:
     """Take the project's table to a champion, or say where it stopped and why.
 
@@ -27,9 +30,11 @@ def run(
         Settings, each ``section.key=value``.
     session : Session, optional
         Of the command line.
+    resume : bool
+        Go on with the last sweep that was cut short.
     """
     session = session or Session.open(project, overrides)
-    with session.run("run"):
+    with session.run("run", resume=resume):
         for step in (validate, train, gate, deploy):
             outcome = call(step, session, overrides)
             if not outcome.passed:

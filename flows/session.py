@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from checks.result import Status
 from flows.outcome import Model, Outcome
 from flows.project import Project
-from pipelines.errors import ServiceError
+from pipelines.errors import ProjectError, ServiceError
 
 if TYPE_CHECKING:
     from checks.result import Report
     from pipelines.data import Dataset
-    from pipelines.sweep.workers import Workers
+    from pipelines.models.families import Families
+    from pipelines.sweep.workers import Executor
     from pipelines.tracking import Tracker
 
 
@@ -28,7 +29,7 @@ class Session:
     Parameters
     ----------
     project : Project
-    workers : Workers, optional
+    executor : Executor, optional
         Started early by the command line, so that they get ready beside the imports.
     """
 
@@ -36,17 +37,17 @@ class Session:
     __slots__ = (
         "_dataset",
         "_tracker",
+        "executor",
         "judged",
         "project",
         "reports",
         "run_id",
         "seconds",
-        "workers",
     )
 
-    def __init__(self, project: Project, *, workers: "Workers | None" = None) -> None:
+    def __init__(self, project: Project, *, executor: "Executor | None" = None) -> None:
         self.project = project
-        self.workers = workers
+        self.executor = executor
         self.run_id: str | None = None
         self.seconds: dict[str, float] = {}
         self.reports: dict[str, str] = {}
@@ -58,6 +59,15 @@ class Session:
     def open(cls, project: str, overrides: Iterable[str]) -> Self:
         """Load the project and start a session on it."""
         return cls(Project.load(project, overrides))
+
+    @property
+    def families(self) -> "Families":
+        """The families of models that the project may try."""
+        from pipelines.models.families import Families
+
+        train = self.project.train
+        file = train.families_file
+        return Families.of(train.models, None if file is None else self.project.folder / file)
 
     @property
     def dataset(self) -> "Dataset":
@@ -89,11 +99,17 @@ class Session:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
     @contextmanager
-    def run(self, verb: str, run_id: str | None = None) -> Iterator[str]:
+    def run(self, verb: str, run_id: str | None = None, *, resume: bool = False) -> Iterator[str]:
         """Give the block an MLflow run: the session's own, a named one, or a new one.
 
         A run that this block opened is closed by it: FINISHED, FAILED on an exception,
-        KILLED on Ctrl-C. A named one keeps the state that it had.
+        KILLED on Ctrl-C. A named one keeps the state that it had. With ``resume`` the run of
+        the last sweep that was cut short is opened again.
+
+        Raises
+        ------
+        ProjectError
+            There is no sweep to go on with.
         """
         if self.run_id is not None:
             yield self.run_id
@@ -105,8 +121,11 @@ class Session:
             finally:
                 self.run_id = None
             return
-        name = f"{verb} {self.project.data_name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        self.run_id = self.tracker.start(name, tags={"tidegate.verb": verb})
+        if resume:
+            self.run_id = self._unfinished_sweep()
+            self.tracker.reopen(self.run_id)
+        else:
+            self.run_id = self._start(verb)
         try:
             yield self.run_id
         except Exception:
@@ -121,6 +140,34 @@ class Session:
         finally:
             self.run_id = None
 
+    def _start(self, verb: str) -> str:
+        name = f"{verb} {self.project.data_name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        return self.tracker.start(name, tags={"tidegate.verb": verb})
+
+    @property
+    def sweep_folder(self) -> Path:
+        """Where the sweep of the open run is written down, to go on from there."""
+        return self._sweeps / self.open_run
+
+    @property
+    def _sweeps(self) -> Path:
+        return self.project.state / "sweeps"
+
+    def _unfinished_sweep(self) -> str:
+        """Return the run of the sweep that was written to last, but for those that go on now."""
+        from pipelines.sweep.journal import in_use
+
+        journals = sorted(self._sweeps.glob("*/journal.jsonl"), key=lambda f: f.stat().st_mtime)
+        cut_short = [file for file in journals if not in_use(file.parent)]
+        if not cut_short:
+            going = f", and {len(journals)} that another process is at" if journals else ""
+            raise ProjectError(
+                "A sweep that was cut short can be gone on with.",
+                found=f"none in {self._sweeps}{going}",
+                next_move="wait until it has ended" if going else "start one with `tidegate train`",
+            )
+        return cut_short[-1].parent.name
+
     def _close(self, run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
         try:
             self.tracker.finish(run_id, status)
@@ -128,7 +175,7 @@ class Session:
             # The first error is the one to show; this one says why the run stays open.
             current = sys.exception()
             if current is not None:
-                current.add_note(f"the MLflow run {run_id} could not be closed: {err}")
+                current.add_note(f"the MLflow run {run_id} could not be closed whole: {err}")
 
     @property
     def open_run(self) -> str:

@@ -1,33 +1,44 @@
 """Which configuration is best, and what came of the others?"""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
 
 from checks.data import check_schema
 from checks.result import Report
 from flows.outcome import Model, Outcome
-from flows.progress import sweep_bar
+from flows.progress import sweep_artifact, sweep_bar
 from flows.project import FILE
 from flows.session import Session
 from flows.stages import conclude, network_stage, stage, verb
 from flows.validate import contract_at_fault
-from pipelines import page, pictures
+from pipelines import page, pictures, sweep_pictures
 from pipelines.contract import read_contract
 from pipelines.evaluation import Evaluation, evaluate
+from pipelines.explanation import explain
 from pipelines.features import Roles, conform, labels, roles_of
 from pipelines.learned import learned_of
 from pipelines.provenance import git_commit, libraries
 from pipelines.scoring import score
 from pipelines.split import Split, learning_rows
-from pipelines.sweep.search import SweepResult, sweep
+from pipelines.sweep.journal import check_terms
+from pipelines.sweep.search import Progress
+from pipelines.sweep.sweep import SweepResult, sweep
 from pipelines.sweep.trial import Trial
+from pipelines.sweep_report.html import to_html
 from pipelines.threshold import Aim, Tuned, named, read_aim, tune
 
 REFERENCE_ROWS = 5_000
 """Rows kept beside the model to judge drift by: a two-sample test gains little from more."""
+
+LEARNED_WITH = ("numpy", "scipy", "scikit-learn", "optuna")
+"""Libraries of which another release may take another decision."""
 
 EXAMPLE_ROWS = 20
 """Rows of the input example, whose predictions the smoke check expects."""
@@ -54,6 +65,18 @@ def aim_threshold(session: Session, split: Split) -> Aim | None:
     with session.phase("split"):
         y_train = labels(split.train[data.target])
         return read_aim(session.project.train.threshold, y_train, data.positive)
+
+
+def sweep_terms(session: Session) -> dict[str, object]:
+    """Say what the sweep's trials depend on, beside their own settings."""
+    data = session.project.to_dict()["data"]
+    data.pop("source")
+    return {
+        "train": session.project.train.terms,
+        "data": {**data, "fingerprint": session.dataset.fingerprint},
+        "families": session.families.fingerprint,
+        "libraries": {name: version(name) for name in LEARNED_WITH},
+    }
 
 
 @network_stage("log the inputs")
@@ -106,28 +129,57 @@ def sweep_facts(session: Session) -> dict[str, object]:
     return {"seed": settings.seed, "trials": settings.trials, "scoring": settings.scoring}
 
 
+def runner_scheduler() -> str | None:
+    """Return the address of the scheduler that the flow's own task runner works on, if any."""
+    context = FlowRunContext.get()
+    runner = None if context is None else context.task_runner
+    from pipelines.sweep.cluster import scheduler_of
+
+    return scheduler_of(runner)
+
+
 @stage("sweep")
 def search(session: Session, split: Split, roles: Roles) -> SweepResult:
     """Search, and hand each trial to the writer as it ends."""
-    settings, target = session.project.train, session.project.data.target
+    settings, data = session.project.train, session.project.data
     run_id = session.open_run
-    with session.phase("sweep"), sweep_bar(settings.trials) as show:
+    with session.phase("sweep"), sweep_bar(settings.trials) as bar, sweep_artifact() as artifact:
 
         def on_trial(trial: Trial, best: Trial | None) -> None:
+            # Told again where a sweep goes on; written once, by its number.
             session.tracker.log_trial(run_id, trial)
-            show(trial, best)
 
+        def on_progress(progress: Progress) -> None:
+            bar(progress)
+            artifact(progress)
+
+        if session.executor is None and settings.dask is None:
+            settings = settings.model_copy(update={"dask": runner_scheduler()})
         return sweep(
             split.train,
-            labels(split.train[target]),
+            labels(split.train[data.target]),
             split.validation,
-            labels(split.validation[target]),
+            labels(split.validation[data.target]),
             roles,
             settings,
-            scratch=session.project.state,
-            workers=session.workers,
+            folder=session.sweep_folder,
+            terms=sweep_terms(session),
+            positive=data.positive,
+            families=session.families,
+            executor=session.executor,
+            # The latter is what Prefect makes of SIGTERM while a flow runs.
+            interrupts=(KeyboardInterrupt, TerminationSignal),
             on_trial=on_trial,
+            on_progress=on_progress,
         )
+
+
+@network_stage("log the trials")
+def log_trials(session: Session, result: SweepResult) -> None:
+    """See that the winner has a run, and let the long tail follow while the model is logged."""
+    with session.phase("log"):
+        session.tracker.log_trial(session.open_run, result.best, always=True)
+        session.tracker.log_trials_table(session.open_run, result.trials)
 
 
 @stage("tune the threshold")
@@ -191,35 +243,49 @@ def log_candidate(
 def draw(session: Session, split: Split, result: SweepResult, tuned: Tuned | None) -> None:
     """Keep the pictures of the search, and the page that says who won."""
     with session.phase("draw"):
-        facts = page.data_section(data_facts(session, split))
-        told = [facts, page.sweep_section(result)]
+        scoring, best = result.scoring, result.best
+        told = explain(result)
+        # The winner first: MLflow folds what is long.
+        said = [page.sweep_section(result, told)]
         drawn: dict[str, bytes] = {}
         if tuned is not None:
-            told.append(page.threshold_section(tuned))
+            said.append(page.threshold_section(tuned))
             drawn["threshold.png"] = pictures.threshold(tuned)
-        section = "\n".join(told)
+        section = "\n".join([*said, page.data_section(data_facts(session, split))])
+        parallel = sweep_pictures.parallel_coordinates(result.trials, best, scoring)
         paths = session.keep(
             {
                 **drawn,
                 "page.md": section,
+                "sweep.html": to_html(result, told, session.project.model),
                 "trials.json": json.dumps([asdict(trial) for trial in result.trials], indent=1),
-                "learning_curves.png": pictures.learning_curves(result.trials, result.scoring),
-                "importance.png": pictures.importance(result.importance),
-                "parallel_coordinates.png": pictures.parallel_coordinates(
-                    result.trials, result.scoring
+                "sweep.png": sweep_pictures.overview(result, told),
+                "importance.png": sweep_pictures.importance(result.importance),
+                "slices.png": sweep_pictures.slices(told, best.number),
+                "parallel_coordinates.png": parallel,
+                "learning_curves.png": sweep_pictures.learning_curves(
+                    result.trials, best, told.typical, scoring
                 ),
+                "survival.png": sweep_pictures.survival(told.survival),
+                "spent.png": sweep_pictures.spent(told.spent),
             },
             under="sweep",
         )
-        session.reports["sweep"] = paths["page.md"]
+        session.reports["sweep"] = paths["sweep.html"]
         session.tracker.describe(session.open_run, page.compose(session.project.model, [section]))
 
 
 @verb("train")
 def train(
-    project: str = ".", overrides: Sequence[str] = (), session: Session | None = None
+    project: str = ".",
+    overrides: Sequence[str] = (),
+    session: Session | None = None,
+    resume: bool = False,
 ) -> State[Outcome]:
     """Sweep, and log every trial and the candidate.
+
+    Ctrl-C in the sweep ends it, not its work: the best model so far is logged, and the sweep
+    can be gone on with.
 
     Parameters
     ----------
@@ -229,20 +295,28 @@ def train(
         Settings, each ``section.key=value``.
     session : Session, optional
         Of the flow that calls this one.
+    resume : bool
+        Go on with the last sweep that was cut short.
     """
     session = session or Session.open(project, overrides)
-    with session.run("train"):
+    with session.run("train", resume=resume):
         schema = judge_schema(session)
         if not schema.passed:
             return conclude(session.conclude(schema))
         split = split_rows(session)
         roles = roles_of(split.train, session.project.data)
         goal = aim_threshold(session, split)
+        check_terms(session.sweep_folder, sweep_terms(session))
         log_inputs(session, split)
         result = search(session, split, roles)
         tuned = None if goal is None else tune_threshold(session, split, roles, result, goal)
+        log_trials(session, result)
         evaluation = log_candidate(session, split, roles, result, tuned)
         draw(session, split, result, tuned)
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+        # All that came of it is with the run now.
+        shutil.rmtree(session.sweep_folder)
         outcome = session.conclude(
             None,
             model=Model(session.project.model),

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.errors import ModelError
 
@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from pipelines.features import Roles
     from pipelines.learned import Learned
 
+TREE_TYPES = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+)
+"""What is trusted by `pipelines.trees.load` alone, and not by skops."""
+
 TRUSTED_TYPES = (
     "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    *TREE_TYPES,
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.utils._bunch.Bunch",
 )
 """What a model file may hold beyond skops' own list. Each was read: a dtype or a holder of
-arrays and numbers, whose making runs no code that the file names. scikit-learn's public
+arrays and numbers, whose making runs no code that the file names. Trees are followed without
+bounds, so that `pipelines.trees.load` looks at each before it is used. scikit-learn's public
 estimators need no entry, a `FixedThresholdClassifier` and the `FrozenEstimator` in it neither:
 skops makes them without a call and sets their state."""
 
@@ -96,11 +106,11 @@ def read_roles(folder: Path) -> "Roles":
 
 def read_model(folder: Path) -> "ClassifierMixin":
     """Load the model file, which may hold nothing but skops' own types and `TRUSTED_TYPES`."""
-    import skops.io
+    from pipelines import trees
 
     # Our list, and not the one in the folder, which is no more to be trusted than the model
     # that it comes with.
-    return skops.io.load(folder / MODEL, trusted=list(TRUSTED_TYPES))
+    return cast("ClassifierMixin", trees.load(folder / MODEL, trusted=list(TRUSTED_TYPES)))
 
 
 def read_candidate(folder: Path, location: str) -> Candidate:

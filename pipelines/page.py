@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.sweep.search import SweepResult
+from pipelines.explanation import Explanation
+from pipelines.sweep.sweep import SweepResult
 from pipelines.sweep.trial import Trial
+from pipelines.sweep_wording import ended, findings
 from pipelines.threshold import Tuned, named
 
 _BEST = 5
@@ -13,7 +15,6 @@ _AIMS = {
     "f_beta": "the highest F-beta (beta {beta:g})",
     "recall_at_precision": "the highest recall at a precision of {precision:g} or more",
 }
-_ENDS = {"budget": "all its trials were used", "timeout": "its time was up"}
 
 
 def data_section(facts: Mapping[str, Any]) -> str:
@@ -22,30 +23,28 @@ def data_section(facts: Mapping[str, Any]) -> str:
     return "\n".join(["## The data", "", "| | |", "|---|---|", *rows, ""])
 
 
-def sweep_section(result: SweepResult) -> str:
-    """Say what was tried, which trial won and why.
+def sweep_section(result: SweepResult, told: Explanation) -> str:
+    """Say what was tried, which trial won and why, and what the trials taught.
 
     Parameters
     ----------
     result : SweepResult
+    told : Explanation
+        From `pipelines.explanation.explain`.
     """
-    states = [trial.state for trial in result.trials]
-    families = sorted({trial.family for trial in result.trials})
-    finished = sorted(
-        (t for t in result.trials if t.state == "FINISHED" and t.score is not None),
-        key=lambda t: (-(t.score or 0.0), t.number),
-    )
     best = result.best
-    plain = next((t.score for t in finished if t.family == "linear"), None)
+    scored = sorted(
+        (t for t in result.trials if t.state != "FAILED" and t.score is not None),
+        key=lambda t: (-(t.score or 0.0), t is not best, t.number),
+    )
+    plain = next((t.score for t in scored if t.family == "linear"), None)
     lines = [
         "## What was tried",
         "",
-        f"{len(states)} trials of {', '.join(families)} in {result.seconds:.0f} s: "
-        f"{states.count('FINISHED')} finished, {states.count('KILLED')} stopped early, "
-        f"{states.count('FAILED')} failed. The sweep ended because {_ENDS[result.stopped]}.",
+        ended(result),
         "",
-        f"**Trial {best.number} ({best.family}) won**: its {result.scoring} on the validation "
-        f"rows, {best.score:.4f}, is the highest of the {len(finished)} that finished"
+        f"**Trial {best.number} ({_cell(best.family)}) won**: its {result.scoring} on the "
+        f"validation rows, {best.score:.4f}, is the highest of {len(scored):,}"
         + (
             f"; the best plain linear model has {plain:.4f}."
             if plain is not None and best.family != "linear"
@@ -54,13 +53,12 @@ def sweep_section(result: SweepResult) -> str:
         "",
         f"| trial | family | {result.scoring} | on training rows | configuration |",
         "|---:|---|---:|---:|---|",
-        *[_trial(trial) for trial in finished[:_BEST]],
+        *[_trial(trial) for trial in scored[:_BEST]],
         "",
     ]
-    if result.importance:
-        named = sorted(result.importance.items(), key=lambda pair: -pair[1])[:_BEST]
-        said = ", ".join(f"`{name}` {share:.0%}" for name, share in named)
-        lines += [f"What mattered most: {said}.", ""]
+    found = findings(result, told)
+    if found:
+        lines += [*(f"- {_cell(each)}" for each in found), ""]
     return "\n".join(lines)
 
 
@@ -92,9 +90,9 @@ def compose(title: str, sections: Sequence[str]) -> str:
 
 
 def _trial(trial: Trial) -> str:
-    given = ", ".join(f"{name}={_value(value)}" for name, value in trial.params.items())
+    given = _cell(", ".join(f"{name}={_value(value)}" for name, value in trial.params.items()))
     learned = "" if trial.train_score is None else f"{trial.train_score:.4f}"
-    return f"| {trial.number} | {trial.family} | {trial.score:.4f} | {learned} | {given} |"
+    return f"| {trial.number} | {_cell(trial.family)} | {trial.score:.4f} | {learned} | {given} |"
 
 
 def _value(value: Any) -> str:

@@ -87,6 +87,18 @@ class Dimension(BaseModel):
             return {type(value) for value in self.choice}
         return {int} if self.integer is not None else {float}
 
+    @property
+    def first(self) -> Value:
+        """The first of the values, or the lowest."""
+        if self.choice is not None:
+            return self.choice[0]
+        return (self.integer or self.log or self.uniform or (0,))[0]
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """Each of the values where they are named, else the lowest and the highest."""
+        return self.choice or self.integer or self.log or self.uniform or ()
+
     def contains(self, value: Value) -> bool:
         """Tell whether the parameter may have this value."""
         if self.choice is not None:

@@ -1,46 +1,56 @@
 """One trial: what a worker is given, what it does and what comes of it."""
 
-import copy
 import pickle
 import time
+import traceback
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.models.families import FAMILIES
+from pipelines.models.family import Family
+from pipelines.models.learner import Learner, Rows
 from pipelines.models.space import Value
+from pipelines.sweep.scoring import log_loss, score
 
-MONITORED_ROWS = 2_000
+MONITORED_ROWS = 500
 """Training rows that the training score is worked out on, spread evenly over all of them."""
 
 MAXIMUM_ERROR = 300
 """Longest error kept of a failed trial, in characters."""
 
+MAXIMUM_TRACEBACK = 6_000
+"""Longest traceback kept of a failed trial, in characters: its end."""
+
 State = Literal["FINISHED", "FAILED", "KILLED"]
 
 
-@dataclass(frozen=True)
-class Point:
-    """A trial after one pass over the training rows, or after its only fit.
+class Point(NamedTuple):
+    """A trial after so many units of its resource.
 
     Parameters
     ----------
     epoch : int
-        From 1.
+        Units learned from, from 1: epochs, trees, iterations or rows.
     loss : float
         Log loss on the validation rows, in nats.
-    train_score, score : float
-        On at most `MONITORED_ROWS` training rows, and on all validation rows.
+    score : float
+        On all validation rows.
+    train_score : float or None
+        On at most `MONITORED_ROWS` training rows; worked out at the end of a rung and at the
+        best point on the way there, if it is a new best, and None elsewhere.
     """
 
     epoch: int
     loss: float
-    train_score: float
     score: float
+    train_score: float | None = None
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -60,27 +70,35 @@ class Trial:
     params : mapping
         Only the parameters that existed for it.
     state : str
-        FINISHED; FAILED, for the reason in ``error``; or KILLED: stopped before its end,
-        since most others did better by then or the time was up.
+        FINISHED; FAILED, for the reason in ``error``; or KILLED: others were given more in
+        its place, or the time was up.
     score, train_score : float or None
-        At its best epoch; None when there was none.
+        At its best point; None when there was none.
     curve : tuple of Point
-        One point an epoch, or a single one.
     seconds : float
-        Wall clock in the worker.
+        Wall clock in the workers.
     error : str
         Why it is FAILED or KILLED.
+    rung : int
+        The highest that it reached, from 0; -1 for none.
+    units : int
+        Of its family's resource that it was given.
+    traceback : str
+        Of an exception that nobody expected.
     """
 
     number: int
     family: str
-    params: dict[str, Value]
+    params: Mapping[str, Value]
     state: State
     score: float | None = None
     train_score: float | None = None
     curve: tuple[Point, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    rung: int = -1
+    units: int = 0
+    traceback: str = ""
 
     @property
     def top(self) -> Point | None:
@@ -90,167 +108,365 @@ class Trial:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run a trial alone.
+    """Take a trial from where it stands to a rung: all that a worker needs.
 
     Parameters
     ----------
-    floors : mapping of int to float
-        Epoch to the best score that a trial has to have reached by then.
-    data : Path
-        The folder of `save_data`.
+    number, family, params, seed
+        The trial's.
+    rung, units : int
+        The rung to reach, and how much of the resource that is in all.
+    final : bool
+        Whether it is the top rung.
+    scoring : str
+    patience : int
+        Units without a better point after which a trial measured at each unit ends.
+    max_epochs : int
+        Of a family whose resource they are: what each fold is given.
+    refit : bool
+        Learn from every training row, and measure nothing.
+    checkpoint : bytes or None
+        Where it stands; None at its start.
+    seconds : float or None
+        Longest that it may take.
+    memory_mb : int or None
+        Most memory that it may take, in MiB beside what the worker has.
     """
 
     number: int
     family: str
-    params: dict[str, Value]
+    params: Mapping[str, Value]
     seed: int
-    data: Path
+    rung: int
+    units: int
+    final: bool
     scoring: str
-    max_epochs: int
     patience: int
-    floors: dict[int, float] = field(default_factory=dict)
+    max_epochs: int
+    refit: bool = False
+    checkpoint: bytes | None = None
+    seconds: float | None = None
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial and its fitted estimator, pickled: most are never looked at again."""
+    """What came of a job.
 
-    trial: Trial
-    model: bytes | None = None
+    Parameters
+    ----------
+    number, rung : int
+        The job's.
+    state : str
+        PAUSED at the rung; FINISHED: at the top, or no better for too long; FAILED.
+    points : tuple of Point
+        Measured in this job.
+    seconds : float
+        Wall clock in the worker.
+    error, traceback : str
+        Why it FAILED; without a traceback where the numbers ran away, or a limit was met.
+    checkpoint : bytes or None
+        Where the trial stands, for the next job and `best_of`; None when it failed.
+    """
+
+    number: int
+    rung: int
+    state: Literal["PAUSED", "FINISHED", "FAILED"]
+    points: tuple[Point, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    traceback: str = ""
+    checkpoint: bytes | None = None
 
 
-def save_data(folder: Path, **arrays: np.ndarray) -> None:
-    """Write matrices and labels so that every worker maps the same memory."""
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The rows of a sweep, preprocessed once; every worker of a machine maps the same memory.
+
+    Parameters
+    ----------
+    train : Rows
+    X_validation : ndarray of float32, shape (n_rows, n_columns)
+    codes_validation : ndarray of intp, shape (n_rows,)
+        The place of each label in ``train.classes``.
+    flipped : bool
+        Whether the first of two classes is the one that a score is about.
+    folds : ndarray of intp, shape (n_train_rows,), or None
+        The fold of each training row, where trials are scored by cross-validation.
+    families : mapping of str to Family
+        Those that the trials are of.
+    """
+
+    train: Rows
+    X_validation: NDArray[np.float32]
+    codes_validation: NDArray[np.intp]
+    flipped: bool = False
+    folds: NDArray[np.intp] | None = None
+    families: Mapping[str, Family] = field(default_factory=lambda: FAMILIES)
+
+    def fold(self, number: int) -> "Data":
+        """Return the data with one fold held out in the place of the validation rows."""
+        assert self.folds is not None
+        held_out = np.flatnonzero(self.folds == number)
+        return Data(
+            train=self.train.take(np.flatnonzero(self.folds != number)),
+            X_validation=self.train.X[held_out],
+            codes_validation=self.train.codes[held_out],
+            flipped=self.flipped,
+            families=self.families,
+        )
+
+    def score(
+        self, scoring: str, codes: NDArray[np.intp], probabilities: NDArray[np.floating[Any]]
+    ) -> float:
+        """Score probabilities, higher being better."""
+        if self.flipped:
+            return score(scoring, 1 - codes, probabilities[:, ::-1])
+        return score(scoring, codes, probabilities)
+
+    @cached_property
+    def monitored(self) -> Rows:
+        """Some of the training rows, to see how much better a model does on what it knows."""
+        last = len(self.train.X) - 1
+        return self.train.take(np.unique(np.linspace(0, last, MONITORED_ROWS).astype(np.intp)))
+
+
+_FAMILIES = "families.pickle"
+_ARRAYS = ("X_train", "y_train", "X_validation", "y_validation")
+
+
+def save_data(
+    folder: Path, *, families: Mapping[str, Family] = FAMILIES, **arrays: NDArray[np.generic]
+) -> None:
+    """Write matrices and labels, by the names that `load_data` reads, and the families."""
+    (folder / _FAMILIES).write_bytes(pickle.dumps(families))
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def run(job: Job) -> Outcome:
-    """Fit and score one configuration; whatever goes wrong is the trial's own failure."""
+def load_data(folder: Path) -> Data:
+    """Map what `save_data` wrote.
+
+    X_train, y_train, X_validation and y_validation; and, where there are any, weights, folds
+    and flipped, whose value is of no meaning.
+    """
+    X_train, y_train, X_validation, y_validation = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS
+    )
+    families = folder / _FAMILIES
+    classes, codes = np.unique(y_train, return_inverse=True)
+    return Data(
+        train=Rows(
+            X=X_train,
+            y=y_train,
+            codes=codes.astype(np.intp),
+            classes=classes,
+            weights=_optional(folder / "weights.npy"),
+        ),
+        X_validation=X_validation,
+        codes_validation=np.searchsorted(classes, y_validation),
+        flipped=(folder / "flipped.npy").exists(),
+        folds=_optional(folder / "folds.npy"),
+        families=pickle.loads(families.read_bytes()) if families.exists() else FAMILIES,
+    )
+
+
+def _optional(path: Path) -> NDArray[Any] | None:
+    return np.load(path, mmap_mode="r") if path.exists() else None
+
+
+class _Standing(NamedTuple):
+    """Where a trial stands.
+
+    ``best`` is None while the learner itself is the best so far. A trial scored by folds has
+    neither, and the best point of each fold that it was given.
+    """
+
+    learner: Learner | None
+    best: Learner | None
+    top: Point | None
+    folds: tuple[Point, ...] = ()
+
+
+def best_of(checkpoint: bytes) -> Learner:
+    """Return the learner as it was at its best point."""
+    standing: _Standing = pickle.loads(checkpoint)
+    best = standing.best or standing.learner
+    assert best is not None
+    return best
+
+
+def refit_units(checkpoint: bytes) -> int:
+    """Return how much each fold wanted of the resource, on average."""
+    standing: _Standing = pickle.loads(checkpoint)
+    return round(float(np.mean([point.epoch for point in standing.folds])))
+
+
+class OvertimeError(Exception):
+    """A trial took longer than it may."""
+
+
+def run(job: Job, data: Data) -> Outcome:
+    """Go on with a trial up to the job's rung; whatever goes wrong is the trial's own failure."""
     began = time.perf_counter()
-    curve: list[Point] = []
-    best: Any = None
-    state: State = "FINISHED"
-    error = ""
+    points: list[Point] = []
+    state: Literal["PAUSED", "FINISHED", "FAILED"] = "FAILED"
+    error = trace = ""
+    checkpoint = None
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # Overflow and slow convergence are told by the scores; a worker has no reader.
             warnings.simplefilter("ignore")
-            best, error = _fit(job, curve)
-        if error:
-            state = "KILLED"
+            standing, ended = _go_on(job, data, points, began)
+        state = "FINISHED" if ended else "PAUSED"
+        checkpoint = pickle.dumps(standing, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as err:
-        state, error = "FAILED", _said(err, len(curve))
-    top = max(curve, key=lambda point: point.rank, default=None)
-    trial = Trial(
+        state, error = "FAILED", _said(err, job, points)
+        if not _expected(err):
+            trace = traceback.format_exc()[-MAXIMUM_TRACEBACK:]
+    return Outcome(
         number=job.number,
-        family=job.family,
-        params=job.params,
+        rung=job.rung,
         state=state,
-        score=top.score if top else None,
-        train_score=top.train_score if top else None,
-        curve=tuple(curve),
+        points=tuple(points),
         seconds=time.perf_counter() - began,
         error=error,
+        traceback=trace,
+        checkpoint=checkpoint,
     )
-    return Outcome(trial, pickle.dumps(best) if state == "FINISHED" else None)
 
 
-def _fit(job: Job, curve: list[Point]) -> tuple[Any, str]:
-    """Return the estimator as it was at its best epoch, and why it was stopped before its end.
+def _go_on(job: Job, data: Data, points: list[Point], began: float) -> tuple[_Standing, bool]:
+    """Return where the trial stands then, and whether it has ended.
 
-    The curve is filled on the way, so that a trial that fails keeps what it had.
+    The points are filled on the way, so that a trial that fails keeps what it had.
     """
-    data = _load(job.data)
-    family = FAMILIES[job.family]
-    estimator = family.build(job.params, seed=job.seed, rows=len(data.X_train))
-    if family.resource is None:
-        estimator.fit(data.X_train, data.y_train)
-        curve.append(_measure(estimator, data, job.scoring, 1))
-        return estimator, ""
-    best = estimator
-    for epoch in range(1, job.max_epochs + 1):
-        estimator.partial_fit(data.X_train, data.y_train, classes=data.classes)
-        curve.append(_measure(estimator, data, job.scoring, epoch))
-        top = max(curve, key=lambda point: point.rank)
-        if top.epoch == epoch:
-            best = copy.deepcopy(estimator)
-        if top.score < job.floors.get(epoch, -np.inf):
-            floor = job.floors[epoch]
-            return best, f"best score {top.score:.4f} after epoch {epoch}, below {floor:.4f}"
-        if epoch - top.epoch >= job.patience:
+    standing = _Standing(None, None, None)
+    if job.checkpoint is not None:
+        standing = pickle.loads(job.checkpoint)
+    if data.folds is not None and not job.refit:
+        return _next_folds(job, data, standing, points, began), job.final
+    learner = standing.learner or _start(job, data)
+    if job.refit:
+        learner.advance(data.train, job.units)
+        return _Standing(None, learner, None), True
+    best, top, ended = _fit(
+        learner, job, data, job.units, (standing.best, standing.top), points, began
+    )
+    ended = ended or job.final
+    if ended and best is None:
+        best = learner.snapshot()
+    return _Standing(None if ended else learner, best, top), ended
+
+
+def _next_folds(
+    job: Job, data: Data, standing: _Standing, points: list[Point], began: float
+) -> _Standing:
+    tops = standing.folds
+    for fold in range(len(tops), job.units):
+        part = data.fold(fold)
+        most = data.families[job.family].most(
+            job.params, rows=len(part.train.X), max_epochs=job.max_epochs
+        )
+        _, top, _ = _fit(_start(job, part), job, part, most, (None, None), [], began)
+        tops = (*tops, top)
+        points.append(
+            Point(
+                len(tops),
+                *(
+                    float(np.mean([getattr(top, name) for top in tops]))
+                    for name in ("loss", "score", "train_score")
+                ),
+            )
+        )
+    return _Standing(None, None, points[-1], tops)
+
+
+def _start(job: Job, data: Data) -> Learner:
+    return data.families[job.family].start(job.params, seed=job.seed, rows=len(data.train.X))
+
+
+def _fit(
+    learner: Learner,
+    job: Job,
+    data: Data,
+    to: int,
+    standing: tuple[Learner | None, Point | None],
+    points: list[Point],
+    began: float,
+) -> tuple[Learner | None, Point, bool]:
+    """Advance to so many units.
+
+    Returns
+    -------
+    Learner or None
+        The best so far; None where that is how the learner is left.
+    Point
+        Its point.
+    bool
+        Whether it was no better for too long.
+    """
+    best, top = standing
+    known, tired = top, False
+    stepwise = data.families[job.family].resource == "epochs"
+    for units in range(learner.units + 1, to + 1) if stepwise else (to,):
+        if top is not None and best is None:
+            best = learner.snapshot()
+        learner.advance(data.train, units)
+        point = _measure(learner, data, job.scoring, units)
+        points.append(point)
+        if top is None or point.rank > top.rank:
+            best, top = None, point
+        elif stepwise and units - top.epoch >= job.patience:
+            tired = True
             break
-    # The generator's state is no parameter; the seed says how to fit it again.
-    return best.set_params(random_state=job.seed), ""
+        if job.seconds is not None and time.perf_counter() - began > job.seconds:
+            raise OvertimeError(f"longer than {job.seconds:g} s")
+    assert top is not None
+    # Of these alone: on small data a training score costs as much as half an epoch.
+    if top is not known:
+        place = points.index(top)
+        top = top._replace(train_score=_train_score(best or learner, data, job.scoring))
+        points[place] = top
+    if points and points[-1].epoch == to and points[-1].train_score is None:
+        points[-1] = points[-1]._replace(train_score=_train_score(learner, data, job.scoring))
+    return best, top, tired
 
 
-@dataclass(frozen=True)
-class _Data:
-    X_train: np.ndarray
-    y_train: np.ndarray
-    X_validation: np.ndarray
-    X_monitored: np.ndarray
-    classes: np.ndarray
-    codes_validation: np.ndarray
-    codes_monitored: np.ndarray
-
-
-@cache
-def _load(folder: Path) -> _Data:
-    X_train, y_train, X_validation, y_validation = (
-        np.load(folder / f"{name}.npy", mmap_mode="r")
-        for name in ("X_train", "y_train", "X_validation", "y_validation")
-    )
-    classes = np.unique(y_train)
-    rows = np.unique(np.linspace(0, len(X_train) - 1, MONITORED_ROWS).astype(np.intp))
-    return _Data(
-        X_train=X_train,
-        y_train=y_train,
-        X_validation=X_validation,
-        X_monitored=X_train[rows],
-        classes=classes,
-        codes_validation=np.searchsorted(classes, y_validation),
-        codes_monitored=np.searchsorted(classes, y_train[rows]),
-    )
-
-
-def _measure(estimator: Any, data: _Data, scoring: str, epoch: int) -> Point:
-    from sklearn.metrics import log_loss
-
-    probabilities = estimator.predict_proba(data.X_validation)
-    monitored = estimator.predict_proba(data.X_monitored)
-    if not (np.isfinite(probabilities).all() and np.isfinite(monitored).all()):
+def _measure(learner: Learner, data: Data, scoring: str, units: int) -> Point:
+    probabilities = learner.predict_proba(data.X_validation)
+    if not np.isfinite(probabilities).all():
         raise FloatingPointError("it predicts numbers that are not finite")
-    every = range(len(data.classes))
     return Point(
-        epoch=epoch,
-        loss=float(log_loss(data.codes_validation, probabilities, labels=every)),
-        train_score=_score(scoring, data.codes_monitored, monitored),
-        score=_score(scoring, data.codes_validation, probabilities),
+        epoch=units,
+        loss=log_loss(data.codes_validation, probabilities),
+        score=data.score(scoring, data.codes_validation, probabilities),
     )
 
 
-def _score(scoring: str, codes: np.ndarray, probabilities: np.ndarray) -> float:
-    """Score probabilities as the scikit-learn scorer of that name does, higher being better.
-
-    The scorers themselves would pass over the rows once per score.
-    """
-    from sklearn import metrics
-
-    every = range(probabilities.shape[1])
-    if scoring == "neg_log_loss":
-        return -float(metrics.log_loss(codes, probabilities, labels=every))
-    if scoring == "roc_auc_ovr":
-        if probabilities.shape[1] == 2:
-            return float(metrics.roc_auc_score(codes, probabilities[:, 1]))
-        return float(metrics.roc_auc_score(codes, probabilities, multi_class="ovr", labels=every))
-    predicted = probabilities.argmax(axis=1)
-    if scoring == "f1_macro":
-        return float(metrics.f1_score(codes, predicted, average="macro"))
-    return float(getattr(metrics, f"{scoring}_score")(codes, predicted))
+def _train_score(learner: Learner, data: Data, scoring: str) -> float:
+    monitored = data.monitored
+    return data.score(scoring, monitored.codes, learner.predict_proba(monitored.X))
 
 
-def _said(err: Exception, epochs: int) -> str:
-    diverged = isinstance(err, FloatingPointError) or "non-finite" in str(err)
-    kind = f"diverged in epoch {epochs + 1}" if diverged else type(err).__name__
-    return f"{kind}: {err}"[:MAXIMUM_ERROR]
+def diverged(error: str) -> bool:
+    """Tell whether a trial failed since its numbers ran away: the worst score, and no fault."""
+    return error.startswith("diverged")
+
+
+def _expected(err: Exception) -> bool:
+    expected = (FloatingPointError, OvertimeError, MemoryError)
+    return isinstance(err, expected) or "non-finite" in str(err)
+
+
+def _said(err: Exception, job: Job, points: list[Point]) -> str:
+    reached = points[-1].epoch if points else 0
+    kind = type(err).__name__
+    if isinstance(err, OvertimeError):
+        kind = "stopped"
+    elif isinstance(err, MemoryError):
+        kind = f"stopped: more than {job.memory_mb} MiB" if job.memory_mb else "out of memory"
+    elif _expected(err):
+        kind = f"diverged after {reached} units"
+    said = f"{kind}: {err}" if str(err) else kind
+    return said[:MAXIMUM_ERROR]

@@ -58,6 +58,13 @@ def test_usage_errors_end_with_2(tidegate: Command, arguments: list[str]) -> Non
     assert tidegate(*arguments).code == 2
 
 
+def test_usage_error_as_json_is_one_document(tidegate: Command) -> None:
+    """With --json an error of use is a document on stdout as well."""
+    ended = tidegate("train", "--nope", "--json")
+    assert ended.code == 2
+    assert "--nope" in ended.document["error"]["rule"]
+
+
 def rewrite(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     change(pd.read_csv(folder / "flights.csv")).to_csv(folder / "flights.csv", index=False)
 
@@ -228,15 +235,19 @@ def _wait_for_trial(folder: Path, process: subprocess.Popen[str]) -> None:
 def test_interrupted_sweep_is_closed_as_killed(
     engine: Engine, project: Callable[[str], Path], sent: signal.Signals
 ) -> None:
-    """Ctrl-C in the sweep closes the run as KILLED, registers nothing, leaves no process."""
+    """Ctrl-C in the sweep closes the run as KILLED, registers nothing, leaves no process.
+
+    With --json that is the document, as any other end is.
+    """
     folder = project("flights")
-    process = _start(engine, folder, "--set", "train.trials=5000", start_new_session=True)
+    process = _start(engine, folder, "--json", "--set", "train.trials=5000", start_new_session=True)
     _wait_for_trial(folder, process)
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     assert "interrupted" in err
+    assert json.loads(out)["error"]["kind"] == "Interrupted"
     tracker = _tracker(folder)
     runs = tracker._client.search_runs([tracker.experiment_id])
     assert not [run for run in runs if run.info.status == "RUNNING"]

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -25,6 +27,11 @@ ROLES = Roles(("delay", "distance: km"), ("carrier",))
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Log a model and return its folder."""
+    return logged(LogisticRegression(), tmp_path_factory.mktemp("store"))
+
+
+def logged(classifier: ClassifierMixin, store: Path) -> Path:
+    """Log a model around a classifier and return its folder."""
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(
         {
@@ -35,9 +42,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     X = conform(rows, ROLES)
-    model = Pipeline([("preprocess", preprocessor(ROLES)), ("model", LogisticRegression())])
+    model = Pipeline([("preprocess", preprocessor(ROLES)), ("model", classifier)])
     model.fit(X, rows["late"].to_numpy(dtype=np.str_))
-    tracker = Tracker.open(TrackingSettings(), tmp_path_factory.mktemp("store"), "flights")
+    tracker = Tracker.open(TrackingSettings(), store, "flights")
     run_id = tracker.start("run", tags={})
     tracker.log_candidate(
         run_id,
@@ -127,6 +134,22 @@ def test_foreign_code_in_a_model_file_is_not_loaded(folder: Path) -> None:
     with (folder / SIGNATURE).open("a") as stream:
         stream.write("\nskops_trusted_types: [subprocess.Popen]\n")
     with pytest.raises(ModelError, match="Popen"):
+        read_candidate(folder, "here")
+
+
+def test_a_forest_is_stored_and_read_back(tmp_path: Path) -> None:
+    """Its trees are trusted once they were looked at."""
+    found = read_candidate(logged(RandomForestClassifier(3), tmp_path), "here")
+    np.testing.assert_array_equal(found.model.predict(found.example), found.answers)
+
+
+def test_a_crafted_tree_is_a_fault_of_the_model(folder: Path) -> None:
+    """One that leads out of its nodes is never followed."""
+    model = RandomForestClassifier(3).fit(np.eye(9), np.arange(9) % 2)
+    model.n_features_in_ = 4
+    model.estimators_[2].n_features_in_ = 4
+    skops.io.dump(model, folder / MODEL)
+    with pytest.raises(ModelError, match="here: ValueError: a model file is whole"):
         read_candidate(folder, "here")
 
 

@@ -1,4 +1,4 @@
-"""Every picture is drawn, also from the least that a sweep or a table can give."""
+"""Every picture is drawn, also from the least that a table can give."""
 
 import struct
 import warnings
@@ -9,7 +9,6 @@ import pytest
 
 from pipelines import pictures
 from pipelines.evaluation import Evaluation
-from pipelines.sweep.trial import Point, Trial
 from pipelines.threshold import Aim, ThresholdSettings, Tuned
 
 
@@ -34,23 +33,6 @@ def _evaluation(k: int, counts: np.ndarray | None = None) -> Evaluation:
     return Evaluation(labels, empty, empty, np.empty((0, k)), confusion, {}, {}, 0.0)
 
 
-def _trial(number: int, epochs: int = 8, **changes: Any) -> Trial:
-    curve = tuple(
-        Point(e, 1 / e, 0.9, 0.8 + 0.01 * min(e, 5) - number / 100) for e in range(1, epochs + 1)
-    )
-    score = max((point.score for point in curve), default=None)
-    values = {
-        "number": number,
-        "family": "mlp",
-        "params": {"layers": number % 3, "alpha": 10.0**-number, "solver": "as"[number % 2]},
-        "state": "FINISHED",
-        "score": score,
-        "train_score": 0.9,
-        "curve": curve,
-    }
-    return Trial(**{**values, **changes})
-
-
 @pytest.mark.parametrize("k", [1, 2, 12, 13, 100])
 @pytest.mark.parametrize("normalised", [True, False])
 def test_a_confusion_matrix_of_any_size_fits_a_screen(k: int, normalised: bool) -> None:
@@ -71,43 +53,6 @@ def test_a_matrix_of_nothing_is_drawn() -> None:
     """No rows at all give a picture of zeros."""
     _size(pictures.confusion(_evaluation(3, np.zeros((3, 3), dtype=int)), normalised=True))
     _size(pictures.confusion(_evaluation(3, np.zeros((3, 3), dtype=int)), normalised=False))
-
-
-@pytest.mark.parametrize(
-    "trials",
-    [
-        (),
-        (_trial(0, epochs=1),),
-        (_trial(0, epochs=2),),
-        (_trial(0, state="KILLED"), _trial(1, state="FAILED", score=None, curve=())),
-        tuple(_trial(n) for n in range(5)),
-        tuple(_trial(n, params={}) for n in range(5)),
-        tuple(_trial(n, params={"one": True}) for n in range(2)),
-        (_trial(0), _trial(1, params={"solver": "sgd", "momentum": 0.5}), _trial(2)),
-        tuple(_trial(0, score=0.5) for _ in range(3)),
-    ],
-    ids=["none", "one-fit", "two", "killed", "five", "no-params", "bool", "conditional", "equal"],
-)
-def test_any_list_of_trials_is_drawn(trials: tuple[Trial, ...]) -> None:
-    """Killed and failed ones, single fits, parameters that only some have."""
-    for draw in (pictures.learning_curves, pictures.parallel_coordinates):
-        width, height = _size(draw(trials, "accuracy"))
-        assert width >= 900
-        assert height > 150
-
-
-def test_the_best_trial_decides_the_family_that_is_compared() -> None:
-    """Parameters of other families are not on the axes."""
-    mine = [_trial(n) for n in range(4)]
-    others = [_trial(n + 9, family="linear", params={f"p{n}": n}) for n in range(4)]
-    alone = pictures.parallel_coordinates(mine, "accuracy")
-    assert alone == pictures.parallel_coordinates([*mine, *others], "accuracy")
-
-
-@pytest.mark.parametrize("shares", [{}, {"a": 1.0}, {f"p{i}": 0.1 for i in range(10)}])
-def test_importance_is_drawn_for_any_number_of_parameters(shares: dict[str, float]) -> None:
-    """Also for none, when too few trials finished."""
-    assert _size(pictures.importance(shares))[0] >= 900
 
 
 @pytest.mark.parametrize("rows", [0, 1, 40])
@@ -151,4 +96,3 @@ def test_names_are_drawn_as_they_are() -> None:
     """A dollar sign or an underscore in a name is no formula."""
     found = [{"slice": "$x_1$^ = \\frac $", "rows": 60, "share": 0.5}]
     _size(pictures.slices(found, 0.9))
-    _size(pictures.importance({"$\\bad{$": 1.0}))

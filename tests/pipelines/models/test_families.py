@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from pipelines.models.families import FAMILIES, YARDSTICK
+from pipelines.models.families import DEFAULT_FAMILIES, FAMILIES, YARDSTICK
 from pipelines.models.family import Family
-from pipelines.models.space import merge
+from pipelines.models.learner import Rows
+from pipelines.models.space import Dimension, merge
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 
@@ -26,30 +27,29 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(family: Family, params: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Any:
-    """Fit as a trial does, two epochs if there are epochs."""
-    estimator = family.build(params, seed=7, rows=len(X))
+    """Fit as a trial does, two epochs or the family's smallest model."""
+    classes, codes = np.unique(y, return_inverse=True)
+    rows = Rows(X, y, codes.astype(np.intp), classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if family.resource is None:
-            return estimator.fit(X, y)
-        for _ in range(2):
-            estimator.partial_fit(X, y, classes=np.unique(y))
-    return estimator
+        learner = family.start(params, seed=7, rows=len(X))
+        learner.advance(rows, len(X) if family.resource == "rows" else 2)
+    return learner.estimator()
 
 
 @every_family
 def test_it_is_named_by_its_own_name(family: Family) -> None:
     """A family is found under its own name, and so is the yardstick."""
     assert FAMILIES[family.name] is family
-    assert YARDSTICK in FAMILIES
+    assert {YARDSTICK, *DEFAULT_FAMILIES} <= FAMILIES.keys()
 
 
 @every_family
 def test_the_space_is_declarable(family: Family) -> None:
     """Each parameter of the space is one that a project file may declare, of the same type."""
     for name, dimension in merge(family.space(), {}).items():
-        wanted = family.parameters[name]
-        assert dimension.types <= ({int, float} if wanted is float else {wanted})
+        assert name in family.parameters
+        family.check(name, dimension)
 
 
 @every_family
@@ -87,10 +87,11 @@ def test_parameters_are_known_to_the_estimator(
     family: Family, rows: tuple[np.ndarray, np.ndarray]
 ) -> None:
     """Every parameter that may be declared changes the estimator that is built."""
-    odd = {float: 0.123, int: 3, str: "balanced"}
+    odd: dict[Any, Any] = {float: 0.123, int: 3, str: "balanced", bool: True}
     names = {"activation": "tanh", "solver": "sgd"}
     plain = family.build({}, seed=7, rows=150).get_params()
-    for name, kind in family.parameters.items():
+    for name, taken in family.parameters.items():
+        kind = taken[0] if isinstance(taken, tuple) else taken
         changed = family.build({name: names.get(name, odd[kind])}, seed=7, rows=150).get_params()
         assert any(
             str(changed[key]) != str(plain[key]) for key in plain if key != "random_state"
@@ -138,10 +139,59 @@ def test_a_batch_is_no_larger_than_the_table(recwarn: pytest.WarningsRecorder) -
     assert not recwarn.list
 
 
+@every_family
+def test_a_unit_has_a_planned_cost(family: Family) -> None:
+    """It is positive, of the parameters and the table alone, and grows with the columns."""
+    for start in family.starts():
+        cost = family.cost(start, rows=5_000, columns=20, classes=3)
+        assert 0 < cost < 10
+        assert cost == family.cost(dict(start), rows=5_000, columns=20, classes=3)
+        assert cost < family.cost(start, rows=5_000, columns=2_000, classes=3)
+    assert family.cost({}, rows=2, columns=1, classes=2) > 0
+
+
+@every_family
+def test_the_top_rung(family: Family) -> None:
+    """It is all epochs or rows that there are, and the size that the parameters say."""
+    most = {"epochs": 30, "rows": 500, "trees": 100, "iterations": 80}[family.resource]
+    assert family.most(family.starts()[0], rows=500, max_epochs=30) == most
+    default = {"epochs": 30, "rows": 500, "trees": 100, "iterations": 100}[family.resource]
+    assert family.most({}, rows=500, max_epochs=30) == default
+
+
+@pytest.mark.parametrize(
+    ("family", "parameter", "dimension", "said"),
+    [
+        ("mlp", "layres", Dimension(integer=(1, 2)), "did you mean layers"),
+        ("mlp", "layers", Dimension(uniform=(1, 2)), "takes whole numbers"),
+        ("mlp", "solver", Dimension(integer=(1, 2)), "takes text: choice"),
+        ("mlp", "alpha", Dimension(choice=("small",)), "takes numbers"),
+        ("forest", "max_features", Dimension(choice=(True,)), "whole numbers.* or numbers or text"),
+    ],
+)
+def test_what_a_space_may_not_declare(
+    family: str, parameter: str, dimension: Dimension, said: str
+) -> None:
+    """An unknown parameter and one of another type are refused, with what is wanted."""
+    with pytest.raises(ValueError, match=said):
+        FAMILIES[family].check(parameter, dimension)
+
+
+def test_what_a_space_may_declare() -> None:
+    """Whole numbers are numbers, and some parameters take several types."""
+    FAMILIES["mlp"].check("alpha", Dimension(choice=(0, 1e-3)))
+    FAMILIES["forest"].check("max_features", Dimension(choice=("sqrt", 0.5)))
+    FAMILIES["sgd"].check("average", Dimension(choice=(True,)))
+
+
 def test_light_imports() -> None:
-    """Families and settings load without the libraries that they will use."""
+    """Settings, spaces, top rungs and costs are known without the libraries behind them."""
     program = (
         "import sys, pipelines.sweep.settings as s; s.TrainSettings(); "
+        "from pipelines.models.families import FAMILIES as known, Families; Families(); "
+        "[(family.starts(), family.most(start, rows=9, max_epochs=9), "
+        "family.cost(start, rows=9, columns=9, classes=9)) "
+        "for family in known.values() for start in family.starts()]; "
         "print([m for m in ('sklearn', 'scipy', 'pandas', 'optuna') if m in sys.modules])"
     )
     done = subprocess.run(

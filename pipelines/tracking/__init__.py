@@ -2,32 +2,26 @@
 
 import hashlib
 import json
-import logging
 import os
-import queue
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipelines.errors import MissingError, ProjectError, ServiceError, TidegateError
+from pipelines.errors import MissingError, ProjectError, ServiceError
 from pipelines.ledger import Ledger, TableStorage, TagStorage, account
 from pipelines.modelfile import (
     ANSWERS,
@@ -39,6 +33,9 @@ from pipelines.modelfile import (
     Candidate,
     read_candidate,
 )
+from pipelines.tracking import store
+from pipelines.tracking.store import SCHEMES, asking, masked, scheme, tolerating
+from pipelines.trials import Child, Delivery, Entry, Spool, entry_of, standing, table_of
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -53,11 +50,7 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-REACH_SECONDS = 5.0
-"""How long a tracking server or its database may take to say that it is there."""
-
 _MODEL_LIBRARIES = ("mlflow", "scikit-learn", "skops", "numpy", "scipy", "pandas")
-_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 # MLflow refuses more: see the limits in mlflow/utils/validation.py.
 _MOST_METRICS = 800  # with the parameters and tags of a request, 1,000
@@ -69,9 +62,13 @@ _LONGEST_DIGEST = 36
 _NOT_IN_A_NAME = re.compile(r"[^\w\-. /]")
 
 _NOTE = "mlflow.note.content"
+_TABLES = "mlflow.loggedArtifacts"
 _PARENT = "mlflow.parentRunId"
 _KIND = "tidegate.kind"
 _CANDIDATE = "tidegate.candidate"
+
+TRIALS_TABLE = "trials_table.json"
+"""Artifact of a run: all its trials as one table."""
 
 CHECKSUM = "tidegate.sha256"
 """Tag of a version: SHA-256 of its model file when it was registered."""
@@ -103,7 +100,7 @@ class TrackingSettings(BaseModel):
     @field_validator("uri")
     @classmethod
     def _check_uri(cls, uri: str | None) -> str | None:
-        if uri is not None and _scheme(uri) not in _SCHEMES:
+        if uri is not None and scheme(uri) not in SCHEMES:
             raise ValueError(
                 "a store is a database URL or a server's address, such as "
                 "sqlite:///runs.db or http://127.0.0.1:5000"
@@ -161,10 +158,10 @@ class Version:
 class Tracker:
     """One MLflow store and one experiment in it.
 
-    Its methods may be called from any thread. `log_trial` only queues; one background thread
-    writes trials in the order in which they came, so that a sweep never waits for the disk.
-    Every method may raise `ServiceError`: the store, its server or its disk did not do its
-    part.
+    Its methods may be called from any thread. `log_trial` only queues; a thread behind it
+    brings the trials to MLflow, so that a sweep never waits for that, and stops for no outage.
+    Every other method may raise `ServiceError`: the store, its server or its disk did not do
+    its part.
 
     Parameters
     ----------
@@ -172,18 +169,23 @@ class Tracker:
     uri : str
         The store; a password in it is not shown by `uri`.
     experiment_id : str
+    spool : Path
+        Folder of the trials that are yet to be written.
     """
 
-    def __init__(self, client: "MlflowClient", uri: str, experiment_id: str) -> None:
+    def __init__(self, client: "MlflowClient", uri: str, experiment_id: str, spool: Path) -> None:
         self._client = client
         self._uri = uri
-        self._writer = _Writer(self._write_trial)
+        self._spool = spool
+        self._started: set[str] = set()
+        self._deliveries: dict[str, Delivery] = {}
+        self._opening = threading.Lock()
         self.experiment_id = experiment_id
 
     @property
     def uri(self) -> str:
         """The store's address, without a password."""
-        return _masked(self._uri)
+        return masked(self._uri)
 
     @classmethod
     def open(cls, settings: TrackingSettings, folder: Path, experiment: str) -> Self:
@@ -205,19 +207,15 @@ class Tracker:
             The experiment was deleted, or keeps its artifacts elsewhere.
         """
         state = (folder / settings.folder).resolve()
-        uri = _absolute(settings.uri or f"sqlite:///{state / 'mlflow.db'}", folder)
-        _set_environment()
-        with _asking(uri, "The tracking store opens."):
-            if _scheme(uri) in ("http", "https"):
-                _reach_server(uri)
-            elif _scheme(uri) == "sqlite":
-                _prepare(Path(uri.removeprefix("sqlite:///")))
-            elif _scheme(uri) != "databricks":
-                _reach_database(uri)
-            client = _client(uri)
+        uri = store.absolute(settings.uri or f"sqlite:///{state / 'mlflow.db'}", folder)
+        store.set_environment()
+        with asking(uri, "The tracking store opens."):
+            client = store.open_client(uri)
             artifacts = _artifacts(settings, folder, state, uri)
             name = settings.experiment or experiment
-            return cls(client, uri, _experiment(client, name, artifacts, settings, state))
+            ours = settings.uri is None and settings.artifacts is None
+            found = store.open_experiment(client, name, artifacts, state if ours else None)
+            return cls(client, uri, found, state / "spool")
 
     def start(self, name: str, *, tags: Mapping[str, str]) -> str:
         """Open a run and return its id."""
@@ -225,7 +223,31 @@ class Tracker:
             run = self._client.create_run(
                 self.experiment_id, run_name=name, tags=_tags({**_origin(), _KIND: "run", **tags})
             )
-        return str(run.info.run_id)
+        run_id = str(run.info.run_id)
+        self._started.add(run_id)
+        return run_id
+
+    def reopen(self, run_id: str) -> None:
+        """Let a run that did not finish go on; its trials that were not written are, behind.
+
+        Raises
+        ------
+        MissingError
+            There is no such run, or it is FINISHED or deleted.
+        ServiceError
+            Another process writes its trials.
+        """
+        info = self._get_run(run_id).info
+        ended = "deleted" if info.lifecycle_stage != "active" else info.status
+        if ended in ("deleted", "FINISHED"):
+            raise MissingError(
+                "A run that did not finish can go on.",
+                found=f"run {run_id} is {ended}",
+                next_move="train anew with `tidegate train`",
+            )
+        self._delivery(run_id)
+        with self._asking("The run goes on."):
+            self._client.update_run(run_id, status="RUNNING")
 
     def log_dataset(
         self,
@@ -274,9 +296,61 @@ class Tracker:
         with self._asking("The data is named in its run."):
             self._client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
-    def log_trial(self, run_id: str, trial: "Trial") -> None:
-        """Queue a trial to be logged as a run below ``run_id``."""
-        self._writer.put((run_id, trial, _now()))
+    def log_trial(self, run_id: str, trial: "Trial", *, always: bool = False) -> None:
+        """Queue a trial to be logged as a run below ``run_id``.
+
+        It is written down in the spool first, and written to MLflow once, however often the
+        store goes away or a process dies on the way; told again as it was, nothing is written,
+        and told as more than it was, its run is brought up to date. A run has at most
+        `pipelines.trials.MAXIMUM_CHILDREN` of them: those that went beyond the first rung,
+        finished or failed with a traceback, as they come; the others when the sweep is over,
+        as far as there is room. All are in the table of `log_trials_table`.
+
+        Parameters
+        ----------
+        run_id : str
+        trial : Trial
+        always : bool
+            Whether it gets a run even beyond that number, as the best one should.
+
+        Raises
+        ------
+        ServiceError
+            Another process writes the trials of this run.
+        """
+        self._delivery(run_id).put(entry_of(trial, ended=_now(), always=always))
+
+    def log_trials_table(self, run_id: str, trials: "Sequence[Trial]") -> None:
+        """Keep all trials of a sweep that is over as one table, which MLflow shows as one.
+
+        It replaces the one that was there. Trials that only fill what is left of the runs are
+        written from now on.
+        """
+        if run_id in self._deliveries:
+            self._deliveries[run_id].release()
+        self.log_files(run_id, {TRIALS_TABLE: table_of(trials)})
+        with self._asking("The trials are shown as a table."):
+            tables = json.loads(self._get_run(run_id).data.tags.get(_TABLES, "[]"))
+            table = {"path": TRIALS_TABLE, "type": "table"}
+            if table not in tables:
+                self._client.set_tag(run_id, _TABLES, json.dumps([*tables, table]))
+
+    def deliver(self, run_id: str) -> int:
+        """Write the trials of a run that a process before this one left, and say how many.
+
+        Raises
+        ------
+        ServiceError
+            One could not be written, or another process writes them.
+        """
+        if run_id not in self._deliveries and not self._spool_of(run_id).exists():
+            return 0
+        delivery = self._delivery(run_id)
+        try:
+            delivery.flush()
+        finally:
+            self._deliveries.pop(run_id).close()
+        return delivery.delivered
 
     def flush(self) -> None:
         """Return once every queued trial is written.
@@ -284,43 +358,23 @@ class Tracker:
         Raises
         ------
         ServiceError
-            One could not be; those queued behind it are lost too.
+            One could not be, for `pipelines.trials.PATIENCE_SECONDS`; it is in the spool.
         """
-        self._writer.flush()
+        for delivery in tuple(self._deliveries.values()):
+            delivery.flush()
 
-    def _write_trial(self, job: "tuple[str, Trial, int]") -> None:
-        from mlflow.entities import Metric, Param
+    def _spool_of(self, run_id: str) -> Path:
+        return self._spool / f"{run_id}.jsonl"
 
-        parent, trial, ended = job
-        tags = _tags(
-            {
-                **_origin(),
-                _KIND: "trial",
-                _PARENT: parent,
-                "tidegate.trial": str(trial.number),
-                "tidegate.family": trial.family,
-                **({"tidegate.error": trial.error} if trial.error else {}),
-            }
-        )
-        last = {"score": trial.score, "train_score": trial.train_score, "seconds": trial.seconds}
-        metrics = [Metric(name, float(v), ended, 0) for name, v in last.items() if v is not None]
-        if len(trial.curve) > 1:
-            for point in trial.curve:
-                metrics += [
-                    Metric("epoch_score", point.score, ended, point.epoch),
-                    Metric("epoch_train_score", point.train_score, ended, point.epoch),
-                    Metric("epoch_loss", point.loss, ended, point.epoch),
-                ]
-        params = [Param(*pair) for pair in _params({"family": trial.family, **trial.params})]
-        with self._asking("Each trial is logged as a run."):
-            child = self._client.create_run(
-                self.experiment_id,
-                start_time=ended - round(1000 * trial.seconds),
-                tags=tags,
-                run_name=f"trial {trial.number:03d} {trial.family}",
-            ).info.run_id
-            self._log(child, metrics=metrics, params=params)
-            self._client.set_terminated(child, trial.state, end_time=ended)
+    def _delivery(self, run_id: str) -> Delivery:
+        with self._opening:
+            if run_id not in self._deliveries:
+                spool = Spool(self._spool_of(run_id))
+                fresh = run_id in self._started
+                self._started.discard(run_id)
+                runs = _Children(self, run_id)
+                self._deliveries[run_id] = Delivery(spool, runs, fresh=fresh)
+            return self._deliveries[run_id]
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float | None]) -> None:
         """Log numbers of a whole run; a None is left out."""
@@ -528,7 +582,7 @@ class Tracker:
             # The registry looks a logged model up in the process's own store, whatever the
             # client was given.
             mlflow.set_tracking_uri(self._uri)
-            with _tolerating("RESOURCE_ALREADY_EXISTS"):
+            with tolerating("RESOURCE_ALREADY_EXISTS"):
                 self._client.create_registered_model(name)
             for found in self._client.search_model_versions(f"run_id = {_quoted(run_id)}"):
                 if found.name == name and found.source == source:
@@ -567,7 +621,7 @@ class Tracker:
         """
         # Of what is no such number some stores think that the machine is at fault.
         if re.fullmatch(r"[0-9]{1,9}", version):
-            with self._asking("The version is read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+            with self._asking("The version is read."), tolerating("RESOURCE_DOES_NOT_EXIST"):
                 return self._read_version(name, version)
         raise MissingError(
             "The version is registered.",
@@ -583,7 +637,7 @@ class Tracker:
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return which version each alias of a model names; none where there is no model."""
-        with self._asking("The aliases are read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+        with self._asking("The aliases are read."), tolerating("RESOURCE_DOES_NOT_EXIST"):
             return self._aliases(name)
         return {}
 
@@ -609,28 +663,28 @@ class Tracker:
         """
         wanted: str | None = None
         with self._asking("The champion is looked up."):
-            with _tolerating("RESOURCE_DOES_NOT_EXIST"):
+            with tolerating("RESOURCE_DOES_NOT_EXIST"):
                 wanted = self._aliases(name).get(alias)
             # Out here an absence is an error: the alias names a version that is not there.
             return None if wanted is None else self._read_version(name, wanted)
 
     def ledger(self, name: str) -> Ledger:
         """Return the ledger of a registered model, which need not be there yet."""
-        if _scheme(self._uri) not in ("http", "https", "databricks"):
+        if scheme(self._uri) not in ("http", "https", "databricks"):
             return Ledger(name, TableStorage(self._uri, name, self._asking))
 
         def read() -> Mapping[str, str]:
-            with self._asking("The ledger is read."), _tolerating("RESOURCE_DOES_NOT_EXIST"):
+            with self._asking("The ledger is read."), tolerating("RESOURCE_DOES_NOT_EXIST"):
                 tags: dict[str, str] = self._client.get_registered_model(name).tags
                 return tags
             return {}
 
         def write(key: str, value: str) -> None:
             with self._asking("What happened is written down."):
-                with _tolerating("RESOURCE_DOES_NOT_EXIST"):
+                with tolerating("RESOURCE_DOES_NOT_EXIST"):
                     self._client.set_registered_model_tag(name, key, value)
                     return
-                with _tolerating("RESOURCE_ALREADY_EXISTS"):
+                with tolerating("RESOURCE_ALREADY_EXISTS"):
                     self._client.create_registered_model(name)
                 self._client.set_registered_model_tag(name, key, value)
 
@@ -662,26 +716,32 @@ class Tracker:
         Raises
         ------
         ServiceError
-            The run was to be FINISHED and a trial could not be written; it is FAILED then.
+            A trial could not be written for `pipelines.trials.PATIENCE_SECONDS`; it is in the
+            spool, and a run that was to be FINISHED is FAILED.
         """
-        lost: ServiceError | None = None
+        late: ServiceError | None = None
+        children = _Children(self, run_id)
+        delivery = self._deliveries.pop(run_id, None)
+        if delivery is not None:
+            try:
+                delivery.flush()
+            except ServiceError as err:
+                late = err
+            finally:
+                delivery.close()
+        kept = "FAILED" if late is not None and status == "FINISHED" else status
         try:
-            self.flush()
-        except ServiceError as err:
-            lost = err
-        kept = "FAILED" if lost is not None and status == "FINISHED" else status
-        with self._asking("The run is closed."):
-            open_trials = self._client.search_runs(
-                [self.experiment_id],
-                f"tags.`{_PARENT}` = {_quoted(run_id)} and attributes.status = 'RUNNING'",
-            )
-            for trial in open_trials:
-                self._client.set_terminated(
-                    trial.info.run_id, "KILLED" if kept == "KILLED" else "FAILED"
-                )
-            self._client.set_terminated(run_id, kept)
-        if lost is not None and status == "FINISHED":
-            raise lost
+            with self._asking("The run is closed."):
+                if delivery is not None and late is None:
+                    children.children()
+                for child in children.open():
+                    self._client.set_terminated(child, "KILLED" if kept == "KILLED" else "FAILED")
+                self._client.set_terminated(run_id, kept)
+        except ServiceError:
+            if late is None:
+                raise
+        if late is not None:
+            raise late
 
     def start_pages(self, *, host: str, port: int, folder: Path) -> "subprocess.Popen[bytes]":
         """Start MLflow's own server of this store, and return without waiting for it.
@@ -698,7 +758,7 @@ class Tracker:
         ProjectError
             The store is a server, which has pages of its own.
         """
-        if _scheme(self._uri) in ("http", "https"):
+        if scheme(self._uri) in ("http", "https"):
             raise ProjectError(
                 "MLflow's pages are started here for a database.",
                 found=f"tracking.uri is the server {self.uri}",
@@ -724,7 +784,7 @@ class Tracker:
             )
 
     def _asking(self, rule: str) -> AbstractContextManager[None]:
-        return _asking(self._uri, rule)
+        return asking(self._uri, rule)
 
     def _log(
         self,
@@ -748,7 +808,7 @@ class Tracker:
     def _get_run(self, run_id: str) -> "mlflow.entities.Run":
         with (
             self._asking("The run is read."),
-            _tolerating("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"),
+            tolerating("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"),
         ):
             return self._client.get_run(run_id)
         raise MissingError(
@@ -774,7 +834,7 @@ class Tracker:
     def _version_location(self, name: str, version_or_alias: str) -> str:
         with (
             self._asking("The registered model is looked up."),
-            _tolerating("RESOURCE_DOES_NOT_EXIST"),
+            tolerating("RESOURCE_DOES_NOT_EXIST"),
         ):
             version = version_or_alias
             if not version.isdecimal():
@@ -818,216 +878,81 @@ class Tracker:
         )
 
 
-class _Writer:
-    """One background thread that writes what is queued, in order.
+class _Children:
+    """The runs of one run's trials: `pipelines.trials.Runs` in MLflow."""
 
-    It is a daemon: whoever queues also flushes, and a process that is killed loses what it
-    had not written, as it would have anyway.
-    """
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self._tracker = tracker
+        self._client = tracker._client
+        self._run_id = run_id
 
-    def __init__(self, write: Callable[["tuple[str, Trial, int]"], None]) -> None:
-        self._write = write
-        self._queue: queue.Queue[tuple[str, Trial, int]] = queue.Queue()
-        self._thread: threading.Thread | None = None
-        self._failure: TidegateError | None = None
-        self._lost = 0
+    def children(self) -> dict[int, Child]:
+        """Find the trials that have a run, by their number; of two of one trial, one is deleted.
 
-    def put(self, job: "tuple[str, Trial, int]") -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="trial-writer", daemon=True)
-            self._thread.start()
-        self._queue.put(job)
+        A request that was given up, by MLflow's client or by a process that died, may still
+        have been carried out, and then there are two.
+        """
+        found: dict[int, Child] = {}
+        with self._tracker._asking("The trials of a run are looked up."):
+            # The finished ones first: of two that are not, the older one is kept.
+            for run in sorted(self._search(), key=lambda run: run.info.status == "RUNNING"):
+                tags = run.data.tags
+                number = int(tags.get("tidegate.trial", -1))
+                if number in found:
+                    self._client.delete_run(run.info.run_id)
+                elif number >= 0:
+                    found[number] = Child(run.info.run_id, standing(run.info.status, tags))
+        return found
 
-    def flush(self) -> None:
-        self._queue.join()
-        failure, lost = self._failure, self._lost
-        self._failure, self._lost = None, 0
-        if failure is not None:
-            raise ServiceError(
-                failure.rule,
-                found=f"{lost} not written: {failure.found}",
-                next_move=failure.next_move,
-            ) from failure
+    def open(self) -> list[str]:
+        """Find those that nobody closed, by their ids."""
+        return [run.info.run_id for run in self._search(" and attributes.status = 'RUNNING'")]
 
-    def _work(self) -> None:
+    def create(self, entry: Entry) -> str:
+        """Open a trial's run and return its id."""
+        named = {"tidegate.trial": str(entry.number), "tidegate.family": entry.params["family"]}
+        tags = {**_origin(), _KIND: "trial", _PARENT: self._run_id, **named}
+        with self._tracker._asking("Each trial is logged as a run."):
+            run = self._client.create_run(
+                self._tracker.experiment_id,
+                start_time=entry.started,
+                tags=_tags(tags),
+                run_name=entry.name,
+            )
+        return str(run.info.run_id)
+
+    def complete(self, child: Child, entry: Entry) -> None:
+        """Log what the trial came to, and close its run."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(key, value, entry.ended, step) for key, value, step in entry.metrics]
+        # Told again, it may have lost the error that it had.
+        tags = entry.tags if child.new else {"tidegate.error": "", **entry.tags}
+        with self._tracker._asking("Each trial is logged as a run."):
+            self._tracker._log(
+                child.run_id,
+                metrics=metrics,
+                params=[Param(*pair) for pair in _params(entry.params)],
+                tags=[RunTag(*pair) for pair in _tags(tags).items()],
+            )
+            self._client.set_terminated(child.run_id, entry.state, end_time=entry.ended)
+
+    def _search(self, more: str = "") -> "list[mlflow.entities.Run]":
+        said = f"tags.`{_PARENT}` = {_quoted(self._run_id)}{more}"
+        runs: list[mlflow.entities.Run] = []
+        token: str | None = None
         while True:
-            job = self._queue.get()
-            try:
-                # After a failure each further one would wait for the same time-outs.
-                if self._failure is None:
-                    self._write(job)
-                else:
-                    self._lost += 1
-            except TidegateError as err:
-                self._failure, self._lost = err, 1
-            except Exception as err:
-                # A thread that died would leave flush waiting for ever.
-                self._failure = ServiceError("Each trial is logged as a run.", found=repr(err))
-                self._lost = 1
-            finally:
-                self._queue.task_done()
-
-
-def _set_environment() -> None:
-    """Say what MLflow reads when it is imported."""
-    for name, value in (
-        ("MLFLOW_DISABLE_TELEMETRY", "true"),
-        ("DO_NOT_TRACK", "true"),
-        # By default a server that went away is asked for minutes, each time.
-        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
-        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
-        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
-        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),
-    ):
-        os.environ.setdefault(name, value)
-
-
-def _client(uri: str) -> "MlflowClient":
-    from mlflow import MlflowClient
-
-    # It logs, with a traceback, what it also raises.
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    return MlflowClient(uri, registry_uri=uri)
-
-
-@contextmanager
-def _asking(uri: str, rule: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database or the disk raises into a ServiceError."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except TidegateError:
-        raise
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError) as err:
-        found = _first_line(_cause(err))
-        raise ServiceError(
-            rule, found=f"{_masked(uri)}: {_masked(found)}", next_move=_next_move(uri, found)
-        ) from err
-
-
-@contextmanager
-def _tolerating(*codes: str) -> Iterator[None]:
-    """Leave the block quietly when MLflow answers with one of these error codes."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as err:
-        if err.error_code not in codes:
-            raise
-
-
-def _next_move(uri: str, found: str) -> str:
-    if any(sign in found for sign in ("full", "No space", "too large", "disk")):
-        return "see that the disk has room, then run the command again"
-    if any(sign in found for sign in ("readonly", "ermission", "unable to open", "ot a directory")):
-        return "make the folder writable, or name another in [tracking] folder"
-    if "No module named" in found:
-        return "install that driver beside tidegate, or name another in tracking.uri"
-    if _scheme(uri) == "sqlite":
-        return "see that the file is whole and of this MLflow, then run the command again"
-    return "see that tracking.uri is right and its server up, then run the command again"
-
-
-def _cause(err: BaseException) -> BaseException:
-    """Return the database driver's own error, which MLflow and SQLAlchemy wrap in prose."""
-    link: BaseException | None = err
-    while link is not None:
-        driver: BaseException | None = getattr(link, "orig", None)
-        if driver is not None:
-            return driver
-        link = link.__cause__
-    return err
-
-
-def _first_line(err: BaseException) -> str:
-    lines = str(err).strip().splitlines() or [type(err).__name__]
-    return lines[0][:300]
-
-
-def _scheme(uri: str) -> str:
-    return uri.split("://")[0].split("+")[0] if "://" in uri else ""
-
-
-def _masked(uri: str) -> str:
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
-
-
-def _absolute(uri: str, folder: Path) -> str:
-    """Anchor a SQLite file at the project: MLflow's own anchor is the working directory."""
-    if _scheme(uri) != "sqlite":
-        return uri
-    head, path = uri.split(":///", 1) if ":///" in uri else (uri, "")
-    return f"{head}:///{(folder / path).resolve()}"
-
-
-def _prepare(path: Path) -> None:
-    """Make a SQLite file whose readers and one writer do not wait for each other.
-
-    MLflow makes a new store in dozens of steps that two processes cannot take at once, and
-    that an end in their midst leaves broken. Here they are taken in memory, and what comes
-    of them is copied in one transaction.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=20.0, isolation_level=None)) as database:
-        # The mode is kept in the file; MLflow never sets it. A file system without
-        # shared memory refuses, and everything works, slower.
-        (mode,) = database.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            database.execute("PRAGMA journal_mode = WAL")
-        if not _is_empty(database):
-            return
-        _, *statements, _ = _schema()
-        database.execute("BEGIN IMMEDIATE")
-        if _is_empty(database):
-            for statement in statements:
-                database.execute(statement)
-        database.execute("COMMIT")
-
-
-def _is_empty(database: sqlite3.Connection) -> bool:
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return int(tables) == 0
-
-
-@cache
-def _schema() -> tuple[str, ...]:
-    import sqlalchemy
-    from mlflow.store.db import utils
-    from sqlalchemy.pool import StaticPool
-
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    memory = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
-    utils._initialize_tables(memory)  # type: ignore[no-untyped-call]
-    connection = cast("sqlite3.Connection", memory.raw_connection().driver_connection)
-    statements = tuple(connection.iterdump())
-    memory.dispose()
-    return statements
-
-
-def _reach_server(uri: str) -> None:
-    parts = urlsplit(uri)
-    page = parts._replace(
-        netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/") + "/health"
-    )
-    try:
-        urllib.request.urlopen(page.geturl(), timeout=REACH_SECONDS).close()
-    except urllib.error.HTTPError as err:
-        # Any other answer is an answer; whether we are let in shows at the first request.
-        if err.code >= 500:
-            raise
-
-
-def _reach_database(uri: str) -> None:
-    """Connect once: MLflow itself tries ten times, for more than a minute."""
-    import sqlalchemy
-
-    limit = {"connect_timeout": int(REACH_SECONDS)} if _scheme(uri) != "mssql" else {}
-    engine = sqlalchemy.create_engine(uri, connect_args=limit)
-    engine.connect().close()
-    engine.dispose()
+            page = self._client.search_runs(
+                [self._tracker.experiment_id],
+                said,
+                max_results=1_000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
 
 
 def _artifacts(settings: TrackingSettings, folder: Path, state: Path, uri: str) -> str | None:
@@ -1036,39 +961,9 @@ def _artifacts(settings: TrackingSettings, folder: Path, state: Path, uri: str) 
         if "://" in settings.artifacts:
             return settings.artifacts
         return (folder / settings.artifacts).resolve().as_uri()
-    if _scheme(uri) in ("http", "https", "databricks"):
+    if scheme(uri) in ("http", "https", "databricks"):
         return None
     return (state / "artifacts").as_uri()
-
-
-def _experiment(
-    client: "MlflowClient",
-    name: str,
-    artifacts: str | None,
-    settings: TrackingSettings,
-    state: Path,
-) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        with _tolerating("RESOURCE_ALREADY_EXISTS"):
-            return str(client.create_experiment(name, artifact_location=artifacts))
-        found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage != "active":
-        raise ProjectError(
-            "The experiment takes new runs.",
-            found=f"{name!r} was deleted",
-            next_move=f"restore it with `mlflow experiments restore -x {found.experiment_id}`, "
-            "or name another in [tracking] experiment",
-        )
-    ours = settings.uri is None and settings.artifacts is None
-    if ours and found.artifact_location != artifacts:
-        raise ProjectError(
-            "A store keeps its models and reports where it was made.",
-            found=f"{state} was made elsewhere: its files are in {found.artifact_location}",
-            next_move="move the folder back, remove it to start anew, "
-            "or name the place of its files in [tracking] artifacts",
-        )
-    return str(found.experiment_id)
 
 
 def _origin() -> dict[str, str]:
