@@ -1,0 +1,176 @@
+"""What a sweep costs beside its fits, and what more workers bring; one process, run by the bench.
+
+All of it on the same trials of one data set, for a minute or more on two workers.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from sweep.contest import WORKERS
+from sweep.rivals.tidegate import FAMILY, Frames, settings, workers
+
+PILOT_TRIALS = 40
+SEED = 77
+
+
+def measure(table: Path, scratch: Path, store: str, seconds: float) -> dict[str, Any]:
+    """Return walls of the same sweep: on two workers, on one, on Dask, and of its bare fits."""
+    frames = Frames(table)
+    places = iter(range(100))
+
+    def swept(trials: int, executor: Any, uri: str | None = None) -> tuple[float, Any]:
+        with ExitStack() as stack:
+            stack.callback(executor.stop)
+            on_trial: Callable[..., None] = lambda trial, best: None  # noqa: E731
+            if uri is not None:
+                from pipelines.tracking import Tracker, TrackingSettings
+
+                tracker = Tracker.open(
+                    TrackingSettings(folder=".", uri=uri), scratch, experiment="cost"
+                )
+                run = tracker.start("cost", tags={})
+                on_trial = lambda trial, best: tracker.log_trial(run, trial)  # noqa: E731
+            began = time.monotonic()
+            result = frames.sweep(
+                settings(SEED, trials=trials),
+                scratch / f"sweep-{next(places)}",
+                executor,
+                on_trial=on_trial,
+            )
+            wall = time.monotonic() - began
+            if uri is not None:
+                tracker.finish(run, "FINISHED")
+            return wall, result
+
+    with workers() as two, workers(1) as one:
+        swept(4, two)
+        swept(4, one)
+        pilot, _ = swept(PILOT_TRIALS, two)
+        trials = max(PILOT_TRIALS, round(1.3 * PILOT_TRIALS * seconds / pilot))
+        wall, result = swept(trials, two, store)
+        found: dict[str, Any] = {
+            "table": table.name,
+            "trials": trials,
+            "epochs": sum(len(trial.curve) for trial in result.trials),
+            "wall": wall,
+            "in_trials": sum(trial.seconds for trial in result.trials),
+            "bare": _bare(frames, result, measured=False),
+            "bare_scored": _bare(frames, result, measured=True),
+        }
+        again, same = swept(trials, two)
+        found["wall_unlogged"] = again
+        found["wall_one_worker"], alone = swept(trials, one)
+        found["same_trials"] = _told(result) == _told(same) == _told(alone)
+    found["dask"] = _dask(lambda executor: swept(trials, executor))
+    return found
+
+
+def _told(result: Any) -> list[Any]:
+    return [(trial.params, trial.score, trial.units) for trial in result.trials]
+
+
+def _bare(frames: Frames, result: Any, *, measured: bool) -> float:
+    """Return the wall of fitting every trial anew to where it came, by two processes.
+
+    Nothing else is done: no proposal, no checkpoint, no journal; and no scoring unless it is
+    ``measured``, after each epoch as the sweep has it.
+    """
+    from pipelines.features import conform, preprocessor
+    from pipelines.sweep.proposals import seed_of
+
+    X = conform(frames.train, frames.roles)
+    preprocess = preprocessor(frames.roles).fit(X)
+    validation = preprocess.transform(conform(frames.validation, frames.roles))
+    given = (preprocess.transform(X), frames.y_train, validation, frames.y_validation)
+    # The longest first, so that neither process is left alone with one.
+    jobs = sorted(
+        (
+            (trial.params, seed_of(SEED, trial.number, 1), trial.units)
+            for trial in result.trials
+            if trial.units
+        ),
+        key=lambda job: -job[2] * int(job[0]["layers"]) * int(job[0]["width"]) ** 2,
+    )
+    context = get_context("spawn")
+    tasks, done = context.Queue(), context.Queue()
+    crew = [
+        context.Process(target=_fit, args=(given, tasks, done, measured)) for _ in range(WORKERS)
+    ]
+    for process in crew:
+        process.start()
+    for _ in crew:
+        done.get()
+    began = time.monotonic()
+    for job in jobs:
+        tasks.put(job)
+    for _ in jobs:
+        done.get()
+    wall = time.monotonic() - began
+    for _ in crew:
+        tasks.put(None)
+    for process in crew:
+        process.join()
+    return wall
+
+
+def _fit(given: Any, tasks: Any, done: Any, measured: bool) -> None:
+    import warnings
+
+    import numpy as np
+
+    from pipelines.models.families import FAMILIES
+    from pipelines.models.learner import Rows
+    from pipelines.sweep.trial import Data, _measure
+
+    X, y, X_validation, y_validation = given
+    classes, codes = np.unique(y, return_inverse=True)
+    rows = Rows(X, y, codes.astype(np.intp), classes)
+    data = Data(rows, X_validation, np.searchsorted(classes, y_validation))
+    warnings.simplefilter("ignore")
+    family = FAMILIES[FAMILY]
+    family.start(
+        {"layers": 1, "width": 16, "solver": "adam", "batch_size": 64}, seed=0, rows=len(X)
+    ).advance(rows, 1)
+    done.put("up")
+    while (job := tasks.get()) is not None:
+        params, seed, units = job
+        learner = family.start(params, seed=seed, rows=len(X))
+        try:
+            with np.errstate(all="ignore"):
+                for unit in range(1, units + 1):
+                    learner.advance(rows, unit)
+                    if measured:
+                        _measure(learner, data, "accuracy", unit)
+        except (ValueError, FloatingPointError):
+            pass
+        done.put("fitted")
+
+
+def _dask(swept: Callable[[Any], tuple[float, Any]]) -> dict[str, Any] | str:
+    """Return the wall on two Dask worker processes, or why there is none."""
+    try:
+        from dask.distributed import LocalCluster
+
+        from pipelines.sweep.cluster import Cluster
+    except ImportError as err:
+        return f"not measured: {err}"
+    with (
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Cluster(cluster.scheduler_address) as executor,
+    ):
+        swept(executor)
+        return {"wall": swept(executor)[0]}
+
+
+if __name__ == "__main__":
+    table, scratch, store, seconds = sys.argv[1:]
+    found = measure(Path(table), Path(scratch), store, float(seconds))
+    (Path(scratch) / "cost.json").write_text(json.dumps(found))
