@@ -77,7 +77,9 @@ def _locked(lock: Path) -> dict[str, list[tuple[Requirement, int]]]:
 def _asked(settings: dict[str, dict]) -> list[Requirement]:
     project = settings["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    return [Requirement(line) for lines in lists for line in lines]
+    asked = [Requirement(line) for lines in lists for line in lines]
+    # One extra may ask for another by the project's own name.
+    return [requirement for requirement in asked if requirement.name != project["name"]]
 
 
 def _tracked() -> list[Path]:

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sqlite3
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 5.0
 """How long a tracking server or its database may take to say that it is there."""
+
+LOCKED_SECONDS = 20.0
+"""How long a SQLite file may be another process's own."""
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 """The kinds of store that MLflow keeps both runs and models in."""
@@ -143,12 +147,10 @@ def _prepare(path: Path) -> None:
     of them is copied in one transaction.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path, timeout=20.0, isolation_level=None)) as database:
+    with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS, isolation_level=None)) as database:
         # The mode is kept in the file; MLflow never sets it. A file system without
         # shared memory refuses, and everything works, slower.
-        (mode,) = database.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            database.execute("PRAGMA journal_mode = WAL")
+        _keep_a_log(database)
         if not _is_empty(database):
             return
         _, *statements, _ = _schema()
@@ -157,6 +159,24 @@ def _prepare(path: Path) -> None:
             for statement in statements:
                 database.execute(statement)
         database.execute("COMMIT")
+
+
+def _keep_a_log(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; whoever else does so holds the whole file meanwhile.
+
+    For that lock SQLite does not wait as for others, in whatever time-out it was opened with.
+    """
+    until = time.monotonic() + LOCKED_SECONDS
+    while True:
+        try:
+            (mode,) = database.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
 
 
 def _is_empty(database: sqlite3.Connection) -> bool:

@@ -28,7 +28,7 @@ def test_run_makes_a_champion_and_its_evidence(served: Any) -> None:
     assert document["verdict"] == "passed"
     assert document["reasons"] == []
     assert document["model"] == {"name": "flights", "version": "1", "alias": "champion"}
-    assert document["metrics"]["accuracy"] > 0.85
+    assert document["metrics"]["accuracy"] > 0.8
     assert {"read", "validate", "sweep", "gate", "deploy"} <= set(document["seconds"])
     for path in document["reports"].values():
         assert Path(path).is_file()
