@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,22 +70,26 @@ def main() -> None:
         results: dict[str, Any] = {
             "busy": os.getloadavg()[0],
             "versions": packages(LIBRARIES, True) | packages(RIVALS, False),
-            "seeds": list(seeds),
+            "seeds": [],
             "tables": shapes,
             "targets": {name: targets.targets()[name] for name in names},
             "seconds": {name: SECONDS[name] for name in names},
-            "runs": _race_all(entries, seeds, work, names, store),
+            "runs": [],
             "cost": None,
         }
-        if not given.quick and not given.only and not given.variants:
-            results["cost"] = _cost(work, store)
         whole = not (given.quick or given.only or given.variants or given.tables)
         page = report.PAGE if whole else work / "page.md"
+        keep = RESULTS if whole else given.keep
         if whole:
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        elif given.keep:
-            given.keep.write_text(json.dumps(results, indent=1) + "\n")
-        print(report.write(results, page))
+            results["cost"] = _cost(work, store)
+        for seed, runs in _race_all(entries, seeds, work, names, store):
+            # A bench that is stopped keeps the seeds that all have raced with.
+            results["seeds"].append(seed)
+            results["runs"] += runs
+            if keep:
+                keep.write_text(json.dumps(results, indent=1) + "\n")
+            text = report.write(results, page)
+        print(text)
 
 
 def _arguments() -> argparse.Namespace:
@@ -102,8 +106,8 @@ def _arguments() -> argparse.Namespace:
 
 def _race_all(
     entries: Sequence[Entry], seeds: Sequence[int], work: Path, names: Sequence[str], store: Path
-) -> list[dict[str, Any]]:
-    """Race by turns: a machine that gets slower gets slower for all."""
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Race by turns: a machine that gets slower gets slower for all. Yield seed by seed."""
     aims, runs = targets.targets(), []
     turns = [(seed, name, entry) for seed in seeds for name in names for entry in entries]
     began = time.monotonic()
@@ -134,7 +138,9 @@ def _race_all(
             f"{place + 1} of {len(turns)}, about {left / 60:.0f} min left | "
             f"{name}, seed {seed}, {entry.contestant.sort}: {said}"
         )
-    return runs
+        if len(runs) == len(names) * len(entries):
+            yield seed, runs
+            runs = []
 
 
 def _cost(work: Path, store: Path) -> dict[str, Any]:
