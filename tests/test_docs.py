@@ -111,3 +111,16 @@ def test_the_readme_quotes_what_was_measured() -> None:
     assert totals is not None
     low, high = sorted(float(used) for used in totals.groups())
     assert f"libraries loaded | {low:.0f} to {high:.0f} CPU seconds |" in readme
+
+
+def test_the_readme_quotes_the_race() -> None:
+    """The sweep's figures in the README are those that its bench wrote, losses too."""
+    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "sweep-speed.md").read_text()
+    warm = page[page.index("## Warm") : page.index("## Cold")]
+    rows = re.findall(
+        r"^\| ([^|]+?) \|.*\| ((?:over )?[\d.]+) \| ([\d.]+ to [\d.]+) \| [\d.]+ \| ", warm, re.M
+    )
+    assert len(rows) == 5
+    for name, times, interval in rows:
+        assert f"| {name} | {times} | {interval} |" in readme
