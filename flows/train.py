@@ -201,6 +201,15 @@ def threshold_facts(tuned: Tuned) -> dict[str, object]:
     }
 
 
+def winner_facts(result: SweepResult) -> dict[str, object]:
+    """Say which trial won, or which trials vote."""
+    best = result.best
+    facts: dict[str, object] = {f"best_{name}": value for name, value in best.params.items()}
+    if result.ensemble is not None:
+        facts["ensemble"] = ", ".join(map(str, result.ensemble.trials))
+    return {"family": best.family, "best_trial": best.number, **facts}
+
+
 @network_stage("log the candidate")
 def log_candidate(
     session: Session, split: Split, roles: Roles, result: SweepResult, tuned: Tuned | None
@@ -225,12 +234,13 @@ def log_candidate(
         tracker.log_metrics(
             run_id, {f"validation_{name}": value for name, value in evaluation.metrics.items()}
         )
-        best = {f"best_{name}": value for name, value in result.best.params.items()}
-        tracker.log_params(
-            run_id, {"family": result.best.family, "best_trial": result.best.number, **best}
-        )
+        facts = {**winner_facts(result), **({} if tuned is None else threshold_facts(tuned))}
+        if result.stopped == "interrupted":
+            # MLflow keeps the first value of a parameter, and gone on with another may win.
+            tracker.set_tags(run_id, {"tidegate.so_far": json.dumps(facts)})
+        else:
+            tracker.log_params(run_id, facts)
         if tuned is not None:
-            tracker.log_params(run_id, threshold_facts(tuned))
             for when, measures in (("before", tuned.before), ("after", tuned.after)):
                 tracker.log_metrics(
                     run_id, {f"threshold_{name}_{when}": value for name, value in measures.items()}

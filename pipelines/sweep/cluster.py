@@ -29,7 +29,7 @@ from pipelines.errors import ProjectError, ServiceError
 from pipelines.models.families import FAMILIES
 from pipelines.models.learner import Rows
 from pipelines.sweep.trial import Data, Job, Outcome, load_data, run
-from pipelines.sweep.workers import Lost
+from pipelines.sweep.workers import GRACE_SECONDS, Lost
 
 CONNECT_SECONDS = 10.0
 """Longest that a scheduler may take to answer: it has little else to do."""
@@ -40,9 +40,6 @@ away for longer is better waited for by nobody: the sweep is resumed."""
 
 AHEAD = 1
 """Jobs that a worker is sent beside those it runs, to begin the next without a round trip."""
-
-GRACE_SECONDS = 2.0
-"""How much longer than it may a trial is left alone, to stop by itself."""
 
 Part = TypeVar("Part", Data, Rows)
 
@@ -249,7 +246,7 @@ class Cluster:
                 worker.leaving = True
                 for lost in self._lose(worker, "was ended with another trial"):
                     if lost.job in late:
-                        reason = f"longer than {lost.job.seconds:g} s"
+                        reason = f"stopped: longer than {lost.job.seconds:g} s"
                         lost = replace(lost, reason=reason, overtime=True)
                     ended.append(lost)
                 self._client.loop.add_callback(self._restart, worker.address)

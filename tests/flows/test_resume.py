@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.sweep, pytest.mark.slow]
 BUDGET = ("--set", "train.trials=30", "--set", "train.max_epochs=9")
 
 
-def start(engine: Engine, folder: Path) -> subprocess.Popen[str]:
+def start(engine: Engine, folder: Path, *more: str) -> subprocess.Popen[str]:
     """Train, in a process of its own."""
-    command = ("train", "--project", str(folder), *BUDGET)
+    command = ("train", "--project", str(folder), *BUDGET, *more)
     return subprocess.Popen(
         [sys.executable, "-c", "from flows.cli import main; main()", *command],
         env={**os.environ, "PREFECT_API_URL": engine.url},
@@ -119,6 +119,24 @@ def test_interrupted_keeps_the_best(
     tracker = Tracker.open(loaded.tracking, folder, experiment=loaded.model)
     assert tracker.run(run_id).status == "KILLED"
     assert len(tracker.candidate(run_id).model.classes_) == 2
+
+
+def test_another_one_wins_in_the_end(
+    engine: Engine, tidegate: Callable[..., Any], project: Callable[[str], Path]
+) -> None:
+    """A sweep that was interrupted with one winner goes on, and ends with another."""
+    folder = project("flights")
+    seed = ("--set", "train.seed=1")
+    process = start(engine, folder, *seed)
+    run_id = wait_for_outcomes(folder, 2, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    ended = tidegate("train", "--project", folder, "--json", "--resume", *BUDGET, *seed)
+    assert ended.code == 0, ended.err
+    _, run = found(folder, run_id)
+    before = json.loads(run.tags["tidegate.so_far"])["best_trial"]
+    assert run.params["best_trial"] != str(before)
 
 
 def test_nothing_to_resume(tidegate: Callable[..., Any], project: Callable[[str], Path]) -> None:
