@@ -36,6 +36,7 @@ class Session:
     # With slots Prefect leaves it whole when it looks through a flow's parameters.
     __slots__ = (
         "_dataset",
+        "_families",
         "_tracker",
         "executor",
         "judged",
@@ -53,6 +54,7 @@ class Session:
         self.reports: dict[str, str] = {}
         self.judged: list[Report] = []
         self._dataset: Dataset | None = None
+        self._families: Families | None = None
         self._tracker: Tracker | None = None
 
     @classmethod
@@ -62,12 +64,14 @@ class Session:
 
     @property
     def families(self) -> "Families":
-        """The families of models that the project may try."""
-        from pipelines.models.families import Families
+        """The families of models that the project may try; its file is read at the first use."""
+        if self._families is None:
+            from pipelines.models.families import Families
 
-        train = self.project.train
-        file = train.families_file
-        return Families.of(train.models, None if file is None else self.project.folder / file)
+            train = self.project.train
+            file = train.families_file and self.project.folder / train.families_file
+            self._families = Families.of(train.models, file or None)
+        return self._families
 
     @property
     def dataset(self) -> "Dataset":

@@ -124,3 +124,6 @@ def test_the_readme_quotes_the_race() -> None:
     assert len(rows) == 5
     for name, times, interval in rows:
         assert f"| {name} | {times} | {interval} |" in readme
+    plain = re.search(r"plain partial_fit \|.*\| ([\d.]+) \| [\d.]+ to [\d.]+ \|", warm)
+    assert plain is not None
+    assert f"takes {plain[1]} times as long" in " ".join(readme.split())

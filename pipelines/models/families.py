@@ -28,9 +28,6 @@ FAMILIES: Mapping[str, Family] = {
 DEFAULT_FAMILIES = (MLP.name, Boosting.name, Linear.name)
 """Those that are tried unless the project file says otherwise."""
 
-YARDSTICK = Linear.name
-"""The family whose best member is kept beside the winner, to compare with."""
-
 
 @dataclass(frozen=True)
 class Source:

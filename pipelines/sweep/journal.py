@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -77,11 +76,6 @@ class Journal:
         with suppress(OSError):
             self._file.close()
 
-    @property
-    def known(self) -> int:
-        """How many outcomes it held when it was opened and still holds unasked for."""
-        return len(self._known)
-
     def take(self, number: int, rung: int) -> Outcome | None:
         """Return the outcome of a job that was done before, once; None where there is none.
 
@@ -95,7 +89,7 @@ class Journal:
             if outcome.checkpoint is not None:
                 self.keep(outcome.number, outcome.rung, outcome.checkpoint)
             crc = None if outcome.checkpoint is None else zlib.crc32(outcome.checkpoint)
-            line = {**asdict(outcome), "checkpoint": crc, "at": round(self.elapsed, 3)}
+            line = {**vars(outcome), "checkpoint": crc, "at": round(self.elapsed, 3)}
             self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
             if time.monotonic() - self._synced > SYNC_SECONDS:
