@@ -16,7 +16,8 @@ WORKFLOWS ?= .github/workflows
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help setup run test test-fast test-slow test-sweep test-gate bench bench-gate bench-sweep \
+.PHONY: help setup run demo test test-fast test-slow test-sweep test-gate test-live \
+	bench bench-gate bench-monitor bench-serve bench-sweep \
 	lint format types contracts wheel \
 	wheel-test lint-workflows ci-model ci-summary lock clean
 
@@ -36,15 +37,19 @@ setup: .venv/.done ## Make .venv from the hash-locked requirements
 run: setup ## Validate, train, gate and deploy the bundled sample
 	$(BIN)/tidegate run --project $(SAMPLE)
 
-test: setup ## Run the tests, but for the two suites below
+demo: setup ## Tell the whole story in build/demo, in two minutes
+	@mkdir -p build
+	$(BIN)/tidegate demo --dir build/demo --force
+
+test: setup ## Run the tests, but for the three suites below
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-fast test-slow
 
 # Side by side: what starts servers waits for them half of the time.
 test-fast: setup
-	$(BIN)/python -m pytest -m "not slow and not sweep"
+	$(BIN)/python -m pytest -m "not slow and not sweep and not live"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m "slow and not job and not mutant and not sweep"
+	$(BIN)/python -m pytest -m "slow and not job and not mutant and not sweep and not live"
 
 test-sweep: setup ## Let workers, drivers, a Dask cluster and MLflow die in the midst of a sweep
 	$(BIN)/python -m pytest -m "sweep" tests
@@ -52,11 +57,20 @@ test-sweep: setup ## Let workers, drivers, a Dask cluster and MLflow die in the 
 test-gate: setup ## Judge bad models of the sample by the whole gate; each must be refused
 	$(BIN)/python -m pytest -m mutant tests/gate
 
-bench: bench-gate bench-sweep ## Run every bench
+test-live: setup ## Serve, watch and score under traffic; kill what can be killed; tell the demo
+	$(BIN)/python -m pytest -m live tests/flows
+
+bench: bench-gate bench-monitor bench-serve bench-sweep ## Run every bench
 
 bench-gate: setup ## Measure how often the gate errs, and how long it takes
 	$(BIN)/python tests/bench/gate_characteristics.py
 	$(BIN)/python tests/bench/gate_speed.py
+
+bench-monitor: setup ## Measure how often drift errs, and how fast it is, beside Evidently's defaults
+	$(BIN)/python tests/bench/monitor_characteristics.py
+
+bench-serve: setup ## Measure the service beside MLflow's own server (3 minutes)
+	$(BIN)/python tests/bench/serve.py
 
 bench-sweep: setup $(BENCH)/.done ## Measure the sweep beside others' (BENCH_FLAGS=--quick: 3 minutes of 60)
 	PYTHONPATH=tests/bench $(BIN)/python -m sweep $(BENCH_FLAGS)

@@ -296,6 +296,15 @@ def run(project: str | None, overrides: tuple[str, ...], as_json: bool, resume: 
 @click.argument("data")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to: .csv or .parquet.")
 @click.option("--query", help="SQL, when DATA is a database address.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Rows that are in memory at a time.",
+)
+@click.option("--no-log", is_flag=True, help="Write nothing to the prediction log.")
 @_project_options
 @_json_option
 def predict(
@@ -305,8 +314,10 @@ def predict(
     data: str,
     output: str,
     query: str | None,
+    batch: int,
+    no_log: bool,
 ) -> int:
-    """Score DATA with the champion.
+    """Score DATA with the champion; given again after an interruption, go on.
 
     \b
     Example: tidegate predict new.csv -o scored.csv
@@ -320,6 +331,8 @@ def predict(
         data=_from_here(data),
         output=str(Path(output).resolve()),
         query=query,
+        batch=batch,
+        logged=not no_log,
     )
 
 
@@ -330,7 +343,7 @@ def predict(
 def serve(
     project: str | None, overrides: tuple[str, ...], host: str | None, port: int | None
 ) -> int:
-    """Serve the champion over HTTP: /invocations, /ping, /version, /docs.
+    """Serve the champion over HTTP: /invocations, /v1/predict, /v1/labels, /docs.
 
     \b
     Example: tidegate serve --port 8080
@@ -350,6 +363,7 @@ def serve(
 @click.option("--query", help="SQL, when --data is a database address.")
 @click.option("--since", metavar="TIME", help="The window's start in the prediction log.")
 @click.option("--until", metavar="TIME", help="The window's end in the prediction log.")
+@click.option("--no-act", is_flag=True, help="Record the decision, and do nothing of it.")
 @_project_options
 @_json_option
 def monitor(
@@ -360,10 +374,12 @@ def monitor(
     query: str | None,
     since: str | None,
     until: str | None,
+    no_act: bool,
 ) -> int:
-    """Compare the traffic with what the champion learned from.
+    """Judge what was answered since the last time, decide, and do what was decided.
 
     \b
+    Example: tidegate monitor
     Example: tidegate monitor --data traffic/2013-07.parquet
     """
     return _flow(
@@ -375,15 +391,93 @@ def monitor(
         query=query,
         since=since,
         until=until,
+        act=not no_act,
     )
+
+
+@cli.command("simulate-policy")
+@click.option("--data", metavar="FILE", help="Labelled traffic; by default the prediction log's.")
+@click.option("--query", help="SQL, when --data is a database address.")
+@click.option(
+    "--windows", type=int, default=12, show_default=True, help="Into how many windows it is cut."
+)
+@_project_options
+@_json_option
+def simulate_policy(
+    project: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    data: str | None,
+    query: str | None,
+    windows: int,
+) -> int:
+    """Replay [monitor.policy] over labelled traffic, against never retraining and always.
+
+    \b
+    Example: tidegate simulate-policy --windows 6
+    Example: tidegate simulate-policy --data traffic/2013.parquet
+    """
+    from flows.project import Project
+    from flows.simulate_policy import simulate_policy as replay
+
+    with _only_json(as_json) as show:
+        found = replay(
+            Project.load(project, overrides),
+            None if data is None else _from_here(data),
+            query,
+            windows,
+        )
+        show(found)
+        if not as_json:
+            from flows.terminal import show_simulation
+
+            show_simulation(found)
+    return 0
+
+
+@cli.command()
+@click.option(
+    "--dir",
+    "folder",
+    default="tidegate-demo",
+    show_default=True,
+    metavar="DIR",
+    help="The folder that it makes.",
+)
+@click.option("--force", is_flag=True, help="Make the folder of an earlier demo anew.")
+@_json_option
+def demo(folder: str, force: bool, as_json: bool) -> int:
+    """Tell the whole story on bundled data: served, watched, retrained, rolled back.
+
+    \b
+    Example: tidegate demo
+    """
+    from flows.demo import demo as tell
+
+    with _only_json(as_json) as show:
+        show(tell(Path(folder).resolve(), force=force, quiet=as_json))
+    return 0
 
 
 @cli.command()
 @click.option("--port", type=int, default=5000, show_default=True, help="MLflow's port.")
 @click.option("--prefect-port", type=int, default=4200, show_default=True, help="Prefect's port.")
+@click.option(
+    "--monitoring-port",
+    type=int,
+    default=5002,
+    show_default=True,
+    help="Of the page of what was monitored.",
+)
 @_project_options
-def ui(project: str | None, overrides: tuple[str, ...], port: int, prefect_port: int) -> int:
-    """Show the runs: MLflow's and Prefect's pages, on this machine alone.
+def ui(
+    project: str | None,
+    overrides: tuple[str, ...],
+    port: int,
+    prefect_port: int,
+    monitoring_port: int,
+) -> int:
+    """Show the runs: MLflow's and Prefect's pages and that of monitoring, on this machine alone.
 
     \b
     Example: tidegate ui --project flights
@@ -391,7 +485,12 @@ def ui(project: str | None, overrides: tuple[str, ...], port: int, prefect_port:
     from flows.project import Project
     from flows.ui import ui as start
 
-    start(Project.load(project, overrides), port=port, prefect_port=prefect_port)
+    start(
+        Project.load(project, overrides),
+        port=port,
+        prefect_port=prefect_port,
+        monitoring_port=monitoring_port,
+    )
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed_version
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from pipelines.learned import learned_of
 from pipelines.modelfile import Candidate
 from pipelines.promotion import promised, strayed
 from pipelines.provenance import git_commit
+from pipelines.serving.rowmodel import Agreement, compare
 from pipelines.split import Split, learning_rows, sealed_fingerprint, sealed_rows
 from pipelines.tracking import CHECKSUM
 from pipelines.yardstick import fit_yardstick
@@ -49,12 +50,16 @@ AGAIN_ROWS = 5_000
 T = TypeVar("T")
 
 
+NOTHING_COMPARED = Agreement(reason="the candidate answers nothing")
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
     """The candidate's side of the evidence, and what the pictures are drawn from."""
 
     evidence: Evidence
     evaluation: Evaluation | None
+    fast_path: Agreement = NOTHING_COMPARED
 
 
 @network_stage("name the champion")
@@ -178,7 +183,8 @@ def evaluate_candidate(
                 threshold=_threshold(model),
                 fresh=or_why(lambda: _fresh_copy(copy.result(), scored)),
             )
-        return Scored(evidence, scored)
+        # After the fresh copy, whose answers are timed.
+        return Scored(evidence, scored, compare(model, kept.roles, X))
 
 
 def or_why(call: Callable[[], T]) -> T | str:
@@ -299,6 +305,7 @@ def keep_report(session: Session, report: Report, scored: Scored) -> None:
             "report.md": markdown,
             "report.json": json.dumps(report.to_dict(), indent=2),
             "report.xml": to_junit(report),
+            "fast_path.json": json.dumps(_fast_path_page(scored.fast_path), indent=2),
         }
         if scored.evaluation is not None:
             pages |= {
@@ -325,6 +332,7 @@ def keep_report(session: Session, report: Report, scored: Scored) -> None:
                 "tidegate.refused_by": ", ".join(check.id for check in report.refusals),
                 "tidegate.champion_verdict": report.facts["champion"].get("verdict", "error"),
                 "tidegate.look": report.facts["look"],
+                "tidegate.fast_path": str(scored.fast_path),
                 "tidegate.gate_fingerprint": session.dataset.fingerprint,
             },
         )
@@ -336,6 +344,12 @@ def keep_report(session: Session, report: Report, scored: Scored) -> None:
         create_markdown_artifact(
             markdown, key="gate", description=f"{session.project.model}: {report.verdict}"
         )
+
+
+def _fast_path_page(found: Agreement) -> dict[str, object]:
+    # An infinity is no JSON.
+    difference = found.difference if np.isfinite(found.difference) else None
+    return {**asdict(found), "difference": difference, "agrees": found.agrees}
 
 
 @network_stage("register")

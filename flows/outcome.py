@@ -40,6 +40,8 @@ class Outcome:
         Paths of the reports on this machine, by what they are.
     judged : tuple of Report
         The judgements themselves, for the terminal's tables.
+    window, decision : mapping, optional
+        Of `monitor`: what was looked at, and what it led to, with reasons for a machine.
     """
 
     verdict: Status
@@ -51,6 +53,8 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     reports: Mapping[str, str] = field(default_factory=dict)
     judged: tuple[Report, ...] = ()
+    window: Mapping[str, Any] | None = None
+    decision: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -91,6 +95,8 @@ class Outcome:
             "metrics": {k: v if math.isfinite(v) else None for k, v in self.metrics.items()},
             "seconds": {phase: round(value, 3) for phase, value in self.seconds.items()},
             "reports": dict(self.reports),
+            **({} if self.window is None else {"window": dict(self.window)}),
+            **({} if self.decision is None else {"decision": dict(self.decision)}),
         }
 
 

@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on stderr for who waits, an artifact for who looks at Prefect."""
+"""How far the work is: a bar on stderr for who waits, an artifact for who looks at Prefect."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +56,22 @@ def sweep_bar(trials: int) -> Iterator[Show]:
 
         yield show
         bar.update(task, completed=1.0)
+
+
+@contextmanager
+def rows_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of the rows are scored and the time left, on stderr."""
+    columns = (
+        TextColumn("predict"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda rows: bar.advance(task, rows)
 
 
 @contextmanager

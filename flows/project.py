@@ -19,8 +19,8 @@ from typing import Any, Self, cast
 from pydantic import BaseModel, ValidationError
 
 from checks.data import ValidateSettings
-from checks.drift import MonitorSettings
 from checks.model.settings import GateSettings
+from checks.monitor import MonitorSettings
 from pipelines.data import DataSettings, is_url, masked
 from pipelines.errors import ProjectError
 from pipelines.promotion import DeploySettings

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
 
+PAGE = "monitoring.html"
+"""The page of a project's windows, in its state folder."""
+
+
 class Session:
     """The shared part of one command.
 
@@ -157,6 +161,13 @@ class Session:
     def _sweeps(self) -> Path:
         return self.project.state / "sweeps"
 
+    @property
+    def sweeping(self) -> bool:
+        """Whether a process of this machine is at a sweep of the project right now."""
+        from pipelines.sweep.journal import in_use
+
+        return any(in_use(file.parent) for file in self._sweeps.glob("*/journal.jsonl"))
+
     def _unfinished_sweep(self) -> str:
         """Return the run of the sweep that was written to last, but for those that go on now."""
         from pipelines.sweep.journal import in_use
@@ -206,6 +217,12 @@ class Session:
             paths[name] = str(path)
         self.tracker.log_files(self.open_run, {f"{under}/{n}": c for n, c in pages.items()})
         return paths
+
+    def keep_here(self, name: str, content: str | bytes) -> str:
+        """Keep what is of all runs in the state folder; return its path."""
+        path = self.project.state / name
+        _write(path, content)
+        return str(path)
 
     def conclude(
         self,

@@ -111,6 +111,30 @@ def show_status(found: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def show_simulation(found: Mapping[str, Any]) -> None:
+    """Print what a replayed policy did, window by window, and what came of it."""
+    console = Console()
+    table = Table("until", "rows", "labelled", "never", "policy", "always", "decision", box=None)
+    for window in found["windows"]:
+        shares = [window["accuracy"][course] for course in ("never", "policy", "always")]
+        codes = ", ".join(reason["code"] for reason in window["reasons"])
+        table.add_row(
+            window["until"][:16],
+            f"{window['rows']:,}",
+            f"{window['labelled']:,}",
+            *("–" if share is None else f"{share:.4f}" for share in shares),
+            escape(f"{window['action']} ({codes})"),
+        )
+    console.print(table)
+    for name, course in found["courses"].items():
+        trainings = course["trainings"]
+        plural = "" if trainings == 1 else "s"
+        score = f"{found['scoring']} {course['score']:.4f}"
+        console.print(f"{name}: {score}, {trainings} retraining{plural}")
+    for comparison in found["comparisons"]:
+        console.print(escape(comparison["said"]))
+
+
 def show_history(found: Mapping[str, Any]) -> None:
     """Print the ledger, or what served at a time and why."""
     console = Console()
@@ -144,8 +168,17 @@ def _why(entry: Mapping[str, Any]) -> str:
         "rolled back": f"in the place of {details.get('from') or 'none'}",
         "restored": f"in the place of {details.get('from') or 'none'}",
         "look": f"sealed rows {str(details.get('sealed'))[:8]}",
+        "decision": details.get("action"),
+        "revised": f"{_count(details.get('labelled'))} labels, performance "
+        f"{(details.get('performance') or ['?'])[-1]}",
+        "retrained": details.get("verdict"),
     }.get(entry["event"])
     return " · ".join(part for part in (said, entry["reason"]) if part)
+
+
+def _count(labelled: list[int] | None) -> int:
+    before, now = labelled or (0, 0)
+    return now - before
 
 
 def _show_served(console: Console, found: Mapping[str, Any]) -> None:

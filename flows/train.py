@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
+import pandas as pd
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
@@ -25,7 +26,7 @@ from pipelines.explanation import explain
 from pipelines.features import Roles, conform, labels, roles_of
 from pipelines.learned import learned_of
 from pipelines.provenance import git_commit, libraries
-from pipelines.scoring import score
+from pipelines.scoring import HELD_OUT, score
 from pipelines.split import Split, learning_rows
 from pipelines.sweep.journal import check_terms
 from pipelines.sweep.search import Progress
@@ -228,7 +229,14 @@ def log_candidate(
             model,
             example=example,
             predictions=model.predict(example),
-            reference=score(model, sample, roles).assign(**{target: sample[target]}),
+            reference=score(model, sample, roles).assign(
+                **{
+                    target: sample[target],
+                    HELD_OUT: pd.Series(
+                        sample.index.isin(split.validation.index), index=sample.index
+                    ),
+                }
+            ),
             learned=learned_of(split.both, session.project.data, roles),
         )
         tracker.log_metrics(

@@ -1,10 +1,11 @@
 """The data contract's file: a Great Expectations suite as JSON in the user's folder."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import MissingError, ProjectError
+from pipelines.errors import MissingError, ProjectError, ServiceError
 
 
 def read_contract(path: Path) -> dict[str, Any]:
@@ -39,3 +40,36 @@ def read_contract(path: Path) -> dict[str, Any]:
             next_move="compare it with one that `tidegate init` writes",
         )
     return contract
+
+
+def narrowed(contract: Mapping[str, Any], columns: Collection[str]) -> dict[str, Any]:
+    """Return the contract of a table that has some of the columns: nothing is asked of others."""
+    kept = []
+    for expectation in contract.get("expectations", ()):
+        asked = expectation.get("kwargs", {})
+        named = [asked[key] for key in ("column", "column_A", "column_B") if key in asked]
+        if not set(named + list(asked.get("column_list", ()))) <= set(columns):
+            continue
+        if "column_set" in asked:
+            present = [name for name in asked["column_set"] if name in columns]
+            expectation = {**expectation, "kwargs": {**asked, "column_set": present}}
+        kept.append(expectation)
+    return {**contract, "expectations": kept}
+
+
+def write_contract(path: Path, contract: Mapping[str, Any]) -> None:
+    """Write a contract whose folder is there.
+
+    Raises
+    ------
+    ServiceError
+        The file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(contract, indent=2), encoding="utf-8")
+    except OSError as err:
+        raise ServiceError(
+            "The contract of a table that tidegate makes is kept beside it.",
+            found=f"{path}: {err.strerror}",
+            next_move="free some space or make it writable, or set tracking.folder elsewhere",
+        ) from err

@@ -4,6 +4,8 @@ import codecs
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -16,6 +18,7 @@ from pipelines.errors import DataError, ServiceError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import CursorResult
 
 SHOWN = 5
 """Most offending values quoted in an error."""
@@ -214,10 +217,10 @@ def read_frame(
         frame = _read_sql(where, settings.query if source is None else query, folder)
     else:
         path = folder / where
-        frame = _READERS[_check_file(path)](path, settings.encoding)
+        frame = _READERS[check_file(path)](path, settings.encoding)
     shown = masked(where)
     frame.columns = [str(name) for name in frame.columns]
-    _check_names(shown, list(frame.columns))
+    check_names(shown, list(frame.columns))
     if frame.empty:
         raise DataError(
             "A table has rows.",
@@ -320,7 +323,7 @@ def _moment(instant: date) -> datetime:
     return datetime(instant.year, instant.month, instant.day)  # noqa: DTZ001  local, as the column
 
 
-def _check_file(path: Path) -> str:
+def check_file(path: Path) -> str:
     """Return the ending that says how to read a file."""
     if path.is_dir():
         raise DataError(
@@ -376,14 +379,14 @@ def _read_parquet(path: Path, encoding: str) -> "pd.DataFrame":
     from pyarrow import parquet
 
     try:
-        _check_names(str(path), parquet.read_schema(path).names)
+        check_names(str(path), parquet.read_schema(path).names)
         frame = pd.read_parquet(path)
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError) as err:
         raise DataError(
             "A .parquet file holds Parquet.",
-            found=f"{path}: {_first_line(err)}",
+            found=f"{path}: {first_line(err)}",
             next_move="write it again, or give it its true ending",
         ) from err
     # pandas keeps an index in the file: a named one is columns of the table.
@@ -398,9 +401,7 @@ def _read_parquet(path: Path, encoding: str) -> "pd.DataFrame":
 def _read_csv(path: Path, encoding: str) -> "pd.DataFrame":
     import pandas as pd
 
-    if codecs.lookup(encoding).name == "utf-8":
-        encoding = "utf-8-sig"  # skips the mark that some programs start a file with
-    _check_text(path, encoding)
+    encoding = check_text(path, encoding)
     try:
         return pd.read_csv(path, encoding=encoding, low_memory=False, index_col=False)
     except pd.errors.EmptyDataError as err:
@@ -408,7 +409,7 @@ def _read_csv(path: Path, encoding: str) -> "pd.DataFrame":
     except pd.errors.ParserError as err:
         raise DataError(
             "A CSV file can be parsed.",
-            found=f"{path}: {_first_line(err)}",
+            found=f"{path}: {first_line(err)}",
             next_move="often a quote that opens a cell and never closes it",
         ) from err
 
@@ -424,12 +425,20 @@ def _open(path: Path) -> IO[bytes]:
     )
 
 
-def _check_text(path: Path, encoding: str) -> None:
-    """Refuse what pandas would mend in silence: a repeated name, a long or a short row."""
+def check_text(path: Path, encoding: str) -> str:
+    """Refuse what pandas would mend in silence: a repeated name, a long or a short row.
+
+    Returns
+    -------
+    str
+        The encoding to read the file in.
+    """
     import csv
     import io
     import zlib
 
+    if codecs.lookup(encoding).name == "utf-8":
+        encoding = "utf-8-sig"  # skips the mark that some programs start a file with
     csv.field_size_limit(_LARGEST_CELL)
     line = 1
     try:
@@ -438,7 +447,7 @@ def _check_text(path: Path, encoding: str) -> None:
             header = next(rows, [])
             if any("\0" in name for name in header):
                 raise _wrong_encoding(path, encoding, "its header holds zero bytes")
-            _check_names(str(path), header)
+            check_names(str(path), header)
             if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
                 raise DataError(
                     "Commas separate the cells of a CSV file.",
@@ -471,6 +480,7 @@ def _check_text(path: Path, encoding: str) -> None:
             found=f"{path}: {err}",
             next_move="write it again, or give it its true ending",
         ) from err
+    return encoding
 
 
 def _wrong_encoding(path: Path, encoding: str, why: str) -> DataError:
@@ -502,6 +512,34 @@ def _encoding_of(content: bytes) -> str:
 
 def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
     import pandas as pd
+
+    with ask(address, query, folder) as result:
+        rows, names = [tuple(row) for row in result], list(result.keys())
+    return pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
+
+
+@contextmanager
+def ask(
+    address: str, query: str | None, folder: Path, *, at_once: int | None = None
+) -> "Iterator[CursorResult[Any]]":
+    """Put a query to a database and give its rows while they are read.
+
+    Parameters
+    ----------
+    address : str
+    query : str or None
+    folder : Path
+        Where a relative SQLite path starts.
+    at_once : int, optional
+        Rows that are held in memory, where the driver has a cursor on the server; else all.
+
+    Raises
+    ------
+    DataError
+        There is no query, the address is none, or the query gives no table.
+    ServiceError
+        The database does not answer.
+    """
     from sqlalchemy import create_engine, make_url, text
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -525,32 +563,35 @@ def _read_sql(address: str, query: str | None, folder: Path) -> "pd.DataFrame":
         raise DataError(
             "A database address is a SQLAlchemy URL whose driver is installed.",
             # A ValueError is of the port, and may quote a password that holds an @ or a colon.
-            found=shown if isinstance(err, ValueError) else f"{shown}: {_first_line(err)}",
+            found=shown if isinstance(err, ValueError) else f"{shown}: {first_line(err)}",
             next_move="for example postgresql+psycopg://user@host:5432/database",
         ) from err
     try:
         with engine.connect() as connection:
             try:
                 # A colon in the query is a colon: in a time, a JSON path or a Postgres cast.
-                result = connection.execute(text(query.replace(":", r"\:")))
-                rows, names = [tuple(row) for row in result], list(result.keys())
+                asked = text(query.replace(":", r"\:"))
+                if at_once:
+                    asked = asked.execution_options(stream_results=True, max_row_buffer=at_once)
+                with connection.execute(asked) as result:
+                    result.keys()
+                    yield result
             except SQLAlchemyError as err:
                 if isinstance(err, DBAPIError) and err.connection_invalidated:
                     raise
                 raise DataError(
                     "The query gives a table.",
-                    found=f"{query.strip()[:200]}: {_first_line(err)}",
+                    found=f"{query.strip()[:200]}: {first_line(err)}",
                     next_move="try the query in the database's own shell",
                 ) from err
     except SQLAlchemyError as err:
         raise ServiceError(
             "The database answers.",
-            found=f"{shown}: {_first_line(err)}",
+            found=f"{shown}: {first_line(err)}",
             next_move="check that it runs, and the address and rights in data.source",
         ) from err
     finally:
         engine.dispose()
-    return pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
 
 
 def _check_sqlite(path: Path) -> None:
@@ -563,7 +604,8 @@ def _check_sqlite(path: Path) -> None:
         )
 
 
-def _first_line(err: Any) -> str:
+def first_line(err: Any) -> str:
+    """Return what a driver or a parser says, short."""
     lines = str(getattr(err, "orig", None) or err).strip().splitlines()
     return lines[0][:200] if lines else type(err).__name__
 
@@ -625,7 +667,8 @@ def _no_column(setting: str, column: str, frame: "pd.DataFrame") -> DataError:
     )
 
 
-def _check_names(shown: str, names: list[str]) -> None:
+def check_names(shown: str, names: list[str]) -> None:
+    """Refuse a table two of whose columns share a name."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(

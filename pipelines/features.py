@@ -219,14 +219,15 @@ def _as_text(values: pd.Series) -> pd.Series:
         texts = np.append(np.asarray(found, dtype=object), np.nan)
         return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
     levels = pd.unique(_uncategorised(values.dropna()))
-    return values.astype(object).map({level: _level(level) for level in levels}).astype(object)
+    return values.astype(object).map({level: level_name(level) for level in levels}).astype(object)
 
 
 def _uncategorised(values: pd.Series) -> pd.Series:
     return values.astype(object) if isinstance(values.dtype, pd.CategoricalDtype) else values
 
 
-def _level(value: Any) -> str:
+def level_name(value: Any) -> str:
+    """Return a category's name; a whole number loses its ``.0``."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

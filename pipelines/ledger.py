@@ -35,6 +35,10 @@ EVENTS = (
     "promoted",
     "rolled back",
     "restored",  # moved back, since the served copy answered otherwise
+    "decision",  # what a window of traffic led to, "nothing" too
+    "revised",  # and what late labels made of a window that was judged before
+    "retraining",  # the ticket that a process takes before it trains again
+    "retrained",  # and what came of it
 )
 """Every event, in the order of a version's life."""
 

@@ -1,7 +1,8 @@
 """Scoring a table: the rows as they came, with what the model says beside them."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 PREDICTION = "prediction"
 PROBABILITY = "probability_"
+
+HELD_OUT = "tidegate_held_out"
+"""Column of a reference sample: whether the row chose the model, and taught it nothing."""
 
 
 def answer(
@@ -73,7 +77,26 @@ def score(
         There is no row; a column that the model reads is missing, holds words where it reads
         numbers, or bears a name that the answers take.
     """
-    taken = [PREDICTION, *(f"{PROBABILITY}{label}" for label in model.classes_)]
+    taken = answer_columns(model.classes_, roles)
+    if frame.empty:
+        raise DataError(
+            "A table to score has at least one row.",
+            found="no rows",
+            next_move="check the file, or the query",
+        )
+    predictions, probabilities = answer(model, conform(frame, roles))
+    return beside(frame, taken, predictions, probabilities)
+
+
+def answer_columns(classes: Sequence[Any], roles: Roles) -> list[str]:
+    """Return what the columns of an answer are called.
+
+    Raises
+    ------
+    DataError
+        The model reads a column that bears such a name.
+    """
+    taken = [PREDICTION, *(f"{PROBABILITY}{label}" for label in classes)]
     clash = sorted(set(taken) & set(roles.columns))
     if clash:
         raise DataError(
@@ -81,31 +104,37 @@ def score(
             found=f"the model reads a column named {clash[0]}",
             next_move="rename it at the source and train again",
         )
-    if frame.empty:
-        raise DataError(
-            "A table to score has at least one row.",
-            found="no rows",
-            next_move="check the file, or the query",
-        )
-    rows = conform(frame, roles)
-    frame = frame.drop(columns=taken, errors="ignore")
-    predictions, probabilities = answer(model, rows)
-    answers = {PREDICTION: predictions} | {
-        f"{PROBABILITY}{label}": probabilities[:, place]
-        for place, label in enumerate(model.classes_)
-    }
-    return pd.concat([frame, pd.DataFrame(answers, index=frame.index)], axis=1)
+    return taken
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as .csv or .parquet: whole, or not at all.
+def beside(
+    frame: pd.DataFrame,
+    taken: Sequence[str],
+    predictions: NDArray[Any],
+    probabilities: NDArray[np.floating[Any]],
+) -> pd.DataFrame:
+    """Return the frame with its answers as the last columns, in place of earlier ones.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+    taken : sequence of 1 + n_classes str
+        See `answer_columns`.
+    predictions : ndarray of shape (n_rows,)
+    probabilities : ndarray of shape (n_rows, n_classes)
+    """
+    shares = {name: probabilities[:, place] for place, name in enumerate(taken[1:])}
+    answers = pd.DataFrame({taken[0]: predictions} | shares, index=frame.index)
+    return pd.concat([frame.drop(columns=list(taken), errors="ignore"), answers], axis=1)
+
+
+def check_output(path: Path) -> None:
+    """Refuse a place where no table can be written.
 
     Raises
     ------
     InputError
-        The ending names no format, the folder is not there, or Parquet cannot hold a column.
-    ServiceError
-        The folder cannot be written, or the disk is full.
+        The ending names no format, or the folder is not there.
     """
     if path.suffix.lower() not in {".csv", ".parquet"}:
         raise InputError(
@@ -119,14 +148,24 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             found=f"no folder {path.parent}",
             next_move="make it first, or name another with -o",
         )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write, which takes the place of ``path`` once it is whole.
+
+    Raises
+    ------
+    InputError
+        Parquet cannot hold a column.
+    ServiceError
+        The folder cannot be written, or the disk is full.
+    """
     # Beside the target, so that the last step is a rename on one disk; named by process, so
     # that two of them cannot mix.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        if path.suffix.lower() == ".csv":
-            frame.to_csv(partial, index=False)
-        else:
-            frame.to_parquet(partial, index=False)
+        yield partial
         partial.replace(path)
     except OSError as err:
         raise ServiceError(
@@ -143,3 +182,28 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: Path, *, header: bool = True) -> None:
+    """Write a table as .csv or .parquet: whole, or not at all.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    path : Path
+    header : bool
+        Whether a CSV file begins with the names of its columns.
+
+    Raises
+    ------
+    InputError
+        The ending names no format, the folder is not there, or Parquet cannot hold a column.
+    ServiceError
+        The folder cannot be written, or the disk is full.
+    """
+    check_output(path)
+    with replacing(path) as partial:
+        if path.suffix.lower() == ".csv":
+            frame.to_csv(partial, index=False, header=header)
+        else:
+            frame.to_parquet(partial, index=False)

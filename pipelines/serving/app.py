@@ -1,257 +1,396 @@
-"""The service: one model behind MLflow's scoring protocol."""
+"""The service: the versions in memory behind MLflow's scoring protocol and a typed one.
 
+What is asked often, ``/invocations`` and ``/v1/predict``, is read and answered without
+FastAPI's machinery, and a request of a few rows without leaving the event loop: what the loop
+hands to a thread costs more than the answer.
+"""
+
+import hmac
+import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import pandas as pd
-from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
+import orjson
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from swagger_ui_bundle import swagger_ui_path
 
-from pipelines.features import Roles
-from pipelines.scoring import answer
+from pipelines.errors import ServiceError
+from pipelines.serving.labels import read_labels
 from pipelines.serving.log import Answer, PredictionLog
-from pipelines.serving.protocol import parse
-from pipelines.serving.schema import RequestError, check_columns
+from pipelines.serving.metrics import CONTENT_TYPE, Metrics
+from pipelines.serving.models import Models, NotReadyError
+from pipelines.serving.openapi import document
+from pipelines.serving.pressure import RETRY_SECONDS, ClientGoneError, OverloadError, Pressure
+from pipelines.serving.protocol import parse, parse_records
+from pipelines.serving.schema import Columns, RequestError, check_columns
+from pipelines.serving.served import Served
+from pipelines.serving.settings import ServeSettings
+from pipelines.serving.shadow import Shadow
 
-if TYPE_CHECKING:
-    from sklearn.model_selection import FixedThresholdClassifier
-    from sklearn.pipeline import Pipeline
+LIGHT_ROWS = 8
+"""Most rows that are answered in the event loop, where the model is compiled."""
 
-MAXIMUM_BYTES = 32 * 1024 * 1024
-"""Largest body that is read; beyond it the connection would fill the memory."""
+LIGHT_BYTES = 16 * 1024
+"""Largest body that is read there."""
+
+THREADS = 4
+"""Threads for what is heavy: numpy's and scikit-learn's own work lets the others run."""
+
+OPEN = ("/livez", "/readyz", "/ping")
+"""What needs no key: whoever starts and stops the service asks these."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_EXAMPLE_ROWS = 2
+_MEGABYTE = 1_000_000
+
+_logger = logging.getLogger(__name__)
+
+Reader = Callable[..., dict[str, list[Any]]]
+Writer = Callable[[Served, str, list[Any], Any], bytes]
 
 
-@dataclass(frozen=True)
-class Served:
-    """One version of a model, ready to answer.
+class JSON(Response):
+    """A document that orjson writes."""
 
-    It is never changed: a request that holds it is answered by one version from end to end.
-    """
+    media_type = "application/json"
 
-    model: "Pipeline | FixedThresholdClassifier"
-    roles: Roles
-    name: str
-    version: str
-    alias: str
-
-    def answer(
-        self, rows: pd.DataFrame
-    ) -> tuple[list[Any], "np.ndarray[Any, np.dtype[np.floating[Any]]]"]:
-        """Return a class for each conformed row, and the probability of each class."""
-        predictions, probabilities = answer(self.model, rows)
-        return predictions.tolist(), probabilities
+    def render(self, content: Any) -> bytes:
+        """Return the bytes; what is bytes already stays as it is."""
+        if isinstance(content, bytes):
+            return content
+        return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
 
 
-def create_app(
-    model: "Pipeline | FixedThresholdClassifier",
-    roles: Roles,
-    *,
-    name: str,
-    version: str,
-    alias: str,
-    example: pd.DataFrame,
-    log: PredictionLog | None,
-    maximum_rows: int,
-) -> FastAPI:
-    """Make the service of one model.
+class Key:
+    """Lets in whoever has the key: as ``Authorization: Bearer``, or as ``X-API-Key``.
 
     Parameters
     ----------
-    model : Pipeline, or FixedThresholdClassifier around one
-        A fitted classifier over conformed frames.
-    roles : Roles
-        The columns that it reads: what a request is checked against.
-    name, version, alias : str
-        What it is called in the registry.
-    example : DataFrame
-        Conformed rows that ``/docs`` shows, and that warm the model before the first request.
-    log : PredictionLog or None
-        Closed when the service ends.
-    maximum_rows : int
-        Most rows of one request.
+    app : ASGI application
+    key : str
     """
-    served = Served(model, roles, name, version, alias)
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it with 401."""
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            headers = dict(scope["headers"])
+            given = headers.get(b"x-api-key", b"")
+            bearer: bytes = headers.get(b"authorization", b"")
+            if bearer[:7].lower() == b"bearer ":
+                given = bearer[7:]
+            # In constant time: the time of an answer tells nothing of the key.
+            if not hmac.compare_digest(given, self._key):
+                refused = _problem(401, "the key is given as Authorization: Bearer or X-API-Key")
+                refused.headers["www-authenticate"] = "Bearer"
+                await refused(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class Service:
+    """What the endpoints share.
+
+    Parameters
+    ----------
+    models : Models
+    settings : ServeSettings
+    log : PredictionLog or None
+    shadow : Shadow or None
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        settings: ServeSettings,
+        log: PredictionLog | None,
+        shadow: Shadow | None,
+    ) -> None:
+        self.models = models
+        self.settings = settings
+        self.log = log
+        self.shadow = shadow
+        self.metrics = Metrics()
+        self.draining = False
+        body = round(settings.maximum_mb * _MEGABYTE)
+        longest = settings.deadline_seconds
+        self.pressure = Pressure(settings.queue, body=body, threads=THREADS, seconds=longest)
+        # Labels wait for the database: while it is away the model still answers.
+        self.label_pressure = Pressure(settings.queue, body=body, threads=1, seconds=longest)
+
+    def close(self) -> None:
+        """Finish what was begun, and write down what was said."""
+        self.pressure.close()
+        self.label_pressure.close()
+        if self.shadow is not None:
+            self.shadow.close()
+        self.models.close()
+        if self.log is not None:
+            self.log.close()
+
+    async def score(self, request: Request, read: Reader, write: Writer) -> Response:
+        """Answer rows: read by one protocol, written by the same."""
+        arrived, began = datetime.now(UTC), time.perf_counter()
+        sent = request.headers.get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        # One version from end to end, whatever happens to the alias meanwhile.
+        served = self.models.current
+        kind = request.headers.get("content-type")
+        admission = self.pressure.enter()
+        try:
+            body = await admission.read(request.receive)
+            await admission.queue()
+
+            def prepare() -> Columns:
+                found = read(body, kind, served.roles, maximum_rows=self.settings.maximum_rows)
+                return check_columns(found, served.roles)
+
+            def respond(columns: Columns) -> bytes:
+                predictions, probabilities = served.answer(columns)
+                flags = served.flags(columns)
+                self.metrics.count_predictions(served.version, predictions)
+                self.metrics.count_unknown(flags)
+                if self.log is not None:
+                    self.log.add(
+                        Answer(
+                            request_id=request_id,
+                            time=arrived,
+                            name=served.name,
+                            version=served.version,
+                            inputs=columns,
+                            predictions=predictions,
+                            probabilities=probabilities,
+                            classes=served.classes,
+                            seconds=time.perf_counter() - began,
+                            flags=flags,
+                        )
+                    )
+                if self.shadow is not None:
+                    self.shadow.offer(request_id, columns, predictions)
+                return write(served, request_id, predictions, probabilities)
+
+            if served.rows is not None and len(body) <= LIGHT_BYTES:
+                columns = prepare()
+                if len(next(iter(columns.values()))) <= LIGHT_ROWS:
+                    said = respond(columns)
+                else:
+                    said = await admission.run(lambda: respond(columns))
+            else:
+                said = await admission.run(lambda: respond(prepare()))
+        finally:
+            admission.leave()
+        headers = {"x-request-id": request_id, "x-model-version": served.version}
+        return JSON(said, headers=headers)
+
+    async def label(self, request: Request) -> Response:
+        """Keep the truth of rows, and answer when it is kept."""
+        log, served = self.log, self.models.current
+        if log is None:
+            return _problem(409, "this service keeps no prediction log, so it keeps no labels")
+        admission = self.label_pressure.enter()
+        try:
+            body = await admission.read(request.receive)
+            await admission.queue()
+            labels = read_labels(
+                body,
+                request.headers.get("content-type"),
+                classes=served.classes,
+                maximum=self.settings.maximum_rows,
+            )
+            receipt = await admission.run(lambda: log.record_labels(served.name, labels))
+        finally:
+            admission.leave()
+        self.metrics.count_labels(vars(receipt))
+        return JSON(vars(receipt))
+
+
+def create_app(
+    models: Models,
+    *,
+    settings: ServeSettings,
+    log: PredictionLog | None,
+    api_key: str | None = None,
+    shadow: Shadow | None = None,
+    gauges: Callable[[], str] | None = None,
+) -> FastAPI:
+    """Make the service of a model.
+
+    Parameters
+    ----------
+    models : Models
+        Started when the service starts, and closed with it, as are the next two.
+    settings : ServeSettings
+    log : PredictionLog or None
+    api_key : str or None
+        Asked of every request but `OPEN`; None for none.
+    shadow : Shadow or None
+    gauges : callable, optional
+        Gives more numbers for ``/metrics``, in Prometheus' text format.
+    """
     release = installed_version("tidegate")
+    service = Service(models, settings, log, shadow)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        served.answer(example[list(roles.columns)])
+        models.start()
         yield
-        if log is not None:
-            await run_in_threadpool(log.close)
+        service.draining = True
+        service.close()
 
-    title = f"{name} version {version}"
-    app = FastAPI(title=title, version=release, lifespan=lifespan, docs_url=None, redoc_url=None)
-    # FastAPI's own page fetches its scripts from a network of other hosts; these are here, and
-    # read OpenAPI up to 3.0.
-    app.openapi_version = "3.0.3"
+    app = FastAPI(
+        title="tidegate", version=release, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.service = service
+
+    def openapi() -> dict[str, Any]:
+        return document(models.current, release, keyed=api_key is not None, settings=settings)
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    # FastAPI's own page fetches its scripts from a network of other hosts; these are here.
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_path))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
             openapi_url="/openapi.json",
-            title=title,
+            title=f"{models.current.name} version {models.current.version}",
             swagger_js_url="/docs/assets/swagger-ui-bundle.js",
             swagger_css_url="/docs/assets/swagger-ui.css",
             swagger_favicon_url="/docs/assets/favicon-32x32.png",
         )
 
-    @app.exception_handler(RequestError)
-    async def refuse(request: Request, error: RequestError) -> JSONResponse:
-        return JSONResponse({"detail": error.problems}, status_code=error.status)
+    async def invocations(request: Request) -> Response:
+        return await service.score(request, parse, _for_mlflow)
 
-    @app.get("/ping", response_class=PlainTextResponse)
-    async def ping() -> PlainTextResponse:
-        """Say that the model is loaded and answers."""
-        return PlainTextResponse("\n")
+    async def predict(request: Request) -> Response:
+        return await service.score(request, parse_records, _typed)
 
-    @app.get("/version")
-    async def show_version() -> dict[str, str]:
-        """Say which model answers."""
-        return {"model": name, "version": version, "alias": alias, "tidegate": release}
+    async def livez(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
 
-    @app.post(
-        "/invocations",
-        response_class=JSONResponse,
-        openapi_extra={"requestBody": _body(roles, example)},
-        responses={
-            200: {"description": "A class for each row", "content": _answers(model)},
-            413: {"description": "Too many rows, or bytes", "content": _PROBLEMS},
-            415: {"description": "Neither JSON nor CSV", "content": _PROBLEMS},
-            422: {"description": "Which column breaks which rule", "content": _PROBLEMS},
-        },
-    )
-    async def invocations(request: Request) -> JSONResponse:
-        """Score rows, sent in any form of MLflow's scoring protocol."""
-        arrived, began = datetime.now(UTC), time.perf_counter()
-        sent = request.headers.get("x-request-id", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        body = await _read(request)
+    async def readyz(request: Request) -> Response:
+        if service.draining or not models.ready:
+            why = "it ends" if service.draining else models.last_failure or "it warms up"
+            return _problem(503, f"not ready: {why}")
+        return PlainTextResponse("ok\n")
 
-        def respond() -> list[Any]:
-            kind = request.headers.get("content-type")
-            columns = parse(body, kind, served.roles, maximum_rows=maximum_rows)
-            rows = check_columns(columns, served.roles)
-            predictions, probabilities = served.answer(rows)
-            if log is not None:
-                log.add(
-                    Answer(
-                        request_id=request_id,
-                        time=arrived,
-                        name=served.name,
-                        version=served.version,
-                        inputs=rows,
-                        predictions=predictions,
-                        probabilities=probabilities,
-                        classes=served.model.classes_.tolist(),
-                        seconds=time.perf_counter() - began,
-                    )
-                )
-            return predictions
+    async def ping(request: Request) -> Response:
+        return PlainTextResponse("\n") if models.ready else _problem(503, "not ready")
 
-        return JSONResponse(
-            {"predictions": await run_in_threadpool(respond)},
-            headers={"x-request-id": request_id, "x-model-version": served.version},
+    async def show_version(request: Request) -> Response:
+        served = models.current
+        return JSON(
+            {
+                "model": served.name,
+                "version": served.version,
+                "alias": served.alias,
+                "tidegate": release,
+                "git": served.git,
+                "previous": None if models.previous is None else models.previous.version,
+                "challenger": None if models.challenger is None else models.challenger.version,
+                "fast_path": served.path,
+                "reloads": models.reloads,
+                "failures": models.failures,
+                "last_failure": models.last_failure,
+            }
         )
 
+    async def show_metrics(request: Request) -> Response:
+        service.metrics.observe(models, log, shadow)
+        more = b"" if gauges is None else gauges().encode()
+        return Response(service.metrics.render() + more, media_type=CONTENT_TYPE)
+
+    for path, method, endpoint in (
+        ("/invocations", "POST", invocations),
+        ("/v1/predict", "POST", predict),
+        ("/v1/labels", "POST", service.label),
+        ("/livez", "GET", livez),
+        ("/readyz", "GET", readyz),
+        ("/ping", "GET", ping),
+        ("/version", "GET", show_version),
+        ("/metrics", "GET", show_metrics),
+    ):
+        app.router.add_route(path, _counted(service, path, endpoint), methods=[method])
+    if api_key:
+        app.add_middleware(Key, key=api_key)
     return app
 
 
-async def _read(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAXIMUM_BYTES:
-            raise RequestError.of(f"a body holds at most {MAXIMUM_BYTES} bytes", status=413)
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _counted(
+    service: Service, path: str, endpoint: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Turn what an endpoint raises into an answer, and count it."""
+
+    async def answer(request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            response = await endpoint(request)
+        except RequestError as err:
+            response = JSON({"detail": err.problems}, status_code=err.status)
+        except OverloadError as err:
+            service.metrics.count_refusal(err.reason)
+            response = _busy(f"too much to do ({err.reason}); try again")
+        except NotReadyError:
+            response = _busy("no version is in memory yet")
+        except ServiceError as err:
+            response = _busy(f"{err.rule} It cannot now.")
+        except ClientGoneError:
+            return Response(status_code=499)
+        except Exception as err:
+            # Neither the log nor the client is told the message: it may quote the row.
+            _logger.exception("%s failed: %s", path, type(err).__name__, exc_info=_silent(err))
+            response = _problem(500, "the service failed at this request")
+        service.metrics.count_request(path, response.status_code, time.perf_counter() - began)
+        return response
+
+    return answer
 
 
-_PROBLEMS: dict[str, Any] = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["detail"],
-            "properties": {
-                "detail": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "column": {"type": ["string", "null"]},
-                            "rule": {"type": "string"},
-                        },
-                    },
-                }
-            },
+def _silent(err: Exception) -> tuple[Any, Any, Any]:
+    return type(err), type(err)(), err.__traceback__
+
+
+def _problem(status: int, rule: str) -> JSON:
+    return JSON({"detail": [{"column": None, "rule": rule}]}, status_code=status)
+
+
+def _busy(rule: str) -> JSON:
+    response = _problem(503, rule)
+    response.headers["retry-after"] = str(RETRY_SECONDS)
+    return response
+
+
+def _for_mlflow(
+    served: Served, request_id: str, predictions: list[Any], probabilities: Any
+) -> bytes:
+    return orjson.dumps({"predictions": predictions})
+
+
+def _typed(served: Served, request_id: str, predictions: list[Any], probabilities: Any) -> bytes:
+    names = [str(label) for label in served.classes]
+    rows = [
+        {"row": row, "class": label, "probabilities": dict(zip(names, shares, strict=True))}
+        for row, (label, shares) in enumerate(zip(predictions, probabilities.tolist(), strict=True))
+    ]
+    return orjson.dumps(
+        {
+            "request_id": request_id,
+            "model": served.name,
+            "version": served.version,
+            "predictions": rows,
         }
-    }
-}
-
-
-def _answers(model: "Pipeline | FixedThresholdClassifier") -> dict[str, Any]:
-    return {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["predictions"],
-                "properties": {
-                    "predictions": {
-                        "type": "array",
-                        "items": {"enum": model.classes_.tolist()},
-                    }
-                },
-            }
-        }
-    }
-
-
-def _body(roles: Roles, example: pd.DataFrame) -> dict[str, Any]:
-    rows = example[list(roles.columns)].head(_EXAMPLE_ROWS)
-    cells = rows.astype(object).where(rows.notna(), None)
-    kinds = dict.fromkeys(roles.numeric, "number") | dict.fromkeys(roles.categorical, "string")
-    record = {
-        "type": "object",
-        "required": list(kinds),
-        "additionalProperties": False,
-        "properties": {name: {"type": [kind, "null"]} for name, kind in kinds.items()},
-    }
-    records = {
-        "type": "object",
-        "required": ["dataframe_records"],
-        "properties": {"dataframe_records": {"type": "array", "minItems": 1, "items": record}},
-    }
-    others = {"type": "object", "minProperties": 1, "maxProperties": 1}
-    split = {"columns": list(cells.columns), "data": cells.to_numpy().tolist()}
-    forms = {
-        "records": {"dataframe_records": cells.to_dict("records")},
-        "split": {"dataframe_split": split},
-        "inputs": {"inputs": cells.to_dict("list")},
-    }
-    return {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"anyOf": [records, others]},
-                "examples": {form: {"value": value} for form, value in forms.items()},
-            },
-            "text/csv": {"schema": {"type": "string"}, "example": rows.to_csv(index=False)},
-        },
-    }
+    )

@@ -5,29 +5,38 @@ returns, and one thread writes what has gathered there in one transaction. When 
 falls behind or is away, answers beyond the bound are dropped and counted. A process that is
 killed loses what was queued; what was committed stays, and the database stays whole.
 
-Times are UTC without a zone; inputs, predictions and probabilities are JSON.
+Labels are the exception: whoever sends one is told that it is kept, so it is written first.
 """
 
-import json
 import logging
-import math
+import secrets
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
-import pandas as pd
+import orjson
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from pipelines.data import masked
-from pipelines.errors import InputError, MissingError, ServiceError
-from pipelines.scoring import PREDICTION, PROBABILITY
+from pipelines.serving.archive import archived_rows, rotate
 from pipelines.serving.settings import ServeSettings
+from pipelines.serving.tables import (
+    LABELS,
+    LOCK_SECONDS,
+    PREDICTIONS,
+    SHADOWS,
+    engine_of,
+    first_line,
+    naive,
+    prepare,
+    unreachable,
+)
 
 CAPACITY = 50_000
 """Most rows that wait to be written; about a second of writing on a slow disk."""
@@ -36,30 +45,33 @@ DRAIN_SECONDS = 10.0
 """How long `PredictionLog.close` waits for the last rows."""
 
 _FILE = "predictions.db"
+_FOLDER = "predictions"
 _BATCH = 5_000
 _RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 10.0
-_LOCK_SECONDS = 10
-_TIMEOUTS = {"sqlite": {"timeout": _LOCK_SECONDS}, "postgresql": {"connect_timeout": 5}}
+_MOST_IN = 500
+_ROTATION_SECONDS = 3600.0
+_DONE = object()
 
-_METADATA = sa.MetaData()
-_PREDICTIONS = sa.Table(
-    "predictions",
-    _METADATA,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("request_id", sa.String(64), nullable=False, index=True),
-    sa.Column("row", sa.Integer, nullable=False),
-    sa.Column("time", sa.DateTime, nullable=False),
-    sa.Column("model_name", sa.Text, nullable=False),
-    sa.Column("model_version", sa.Text, nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("prediction", sa.Text, nullable=False),
-    sa.Column("probabilities", sa.Text, nullable=False),
-    sa.Column("latency_ms", sa.Float, nullable=False),
-    sa.Index("predictions_window", "model_name", "model_version", "time"),
-)
+Columns = Mapping[str, Sequence[Any]]
+"""Column to its cells, plain Python values; None, or NaN, where one is missing."""
 
 _logger = logging.getLogger(__name__)
+
+
+class Entry(Protocol):
+    """What the queue holds: rows of one of the log's tables."""
+
+    table: sa.Table
+
+    def __len__(self) -> int:
+        """Return how many rows it is."""
+
+    def rows(self, redact: frozenset[str]) -> list[tuple[Any, ...]]:
+        """Return the rows' values, in the order of the table's columns between id and key.
+
+        Those of redacted columns are left out.
+        """
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,8 @@ class Answer:
         When the request came, with its time zone.
     name, version : str
         The registered model that answered.
-    inputs : DataFrame of shape (n_rows, n_columns)
-        The conformed rows.
+    inputs : mapping of str to sequence of n_rows cells
+        What was asked, column by column.
     predictions : sequence
         A class for each row, as plain Python values.
     probabilities : ndarray of shape (n_rows, n_classes)
@@ -83,46 +95,130 @@ class Answer:
         As plain Python values, in the order of the columns of ``probabilities``.
     seconds : float
         From the request's arrival to its answer.
+    flags : sequence of n_rows sequences of str, optional
+        By row, the columns that held a level which the model has never seen.
     """
 
     request_id: str
     time: datetime
     name: str
     version: str
-    inputs: pd.DataFrame
+    inputs: Columns
     predictions: Sequence[Any]
     probabilities: "np.ndarray[Any, np.dtype[np.floating[Any]]]"
     classes: Sequence[Any]
     seconds: float
+    flags: Sequence[Sequence[str]] = ()
 
-    def rows(self) -> list[dict[str, Any]]:
+    table = PREDICTIONS
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def rows(self, redact: frozenset[str] = frozenset()) -> list[tuple[Any, ...]]:
         """Return a row of the log for each row of the request."""
-        shared = {
-            "request_id": self.request_id,
-            "time": _naive(self.time),
-            "model_name": self.name,
-            "model_version": self.version,
-            "latency_ms": self.seconds * 1000,
-        }
-        columns = list(self.inputs.columns)
+        columns = [name for name in self.inputs if name not in redact]
         names = [str(label) for label in self.classes]
+        # orjson writes a NaN as null.
+        cells = zip(*(self.inputs[name] for name in columns), strict=True) if columns else ()
+        inputs = [_json(dict(zip(columns, row, strict=True))) for row in cells]
+        shares = np.asarray(self.probabilities, dtype=np.float64).tolist()
+        moment, latency = naive(self.time), self.seconds * 1000
         return [
-            shared
-            | {
-                "row": place,
-                "inputs": json.dumps(dict(zip(columns, map(_or_null, cells), strict=True))),
-                "prediction": json.dumps(prediction),
-                "probabilities": json.dumps(dict(zip(names, shares, strict=True))),
-            }
-            for place, (cells, prediction, shares) in enumerate(
-                zip(
-                    self.inputs.itertuples(index=False, name=None),
-                    self.predictions,
-                    self.probabilities.tolist(),
-                    strict=True,
-                )
+            (
+                self.request_id,
+                place,
+                moment,
+                self.name,
+                self.version,
+                inputs[place] if inputs else "{}",
+                _json(prediction),
+                _json(dict(zip(names, shares[place], strict=True))),
+                latency,
+                _json(list(self.flags[place])) if self.flags else "[]",
             )
+            for place, prediction in enumerate(self.predictions)
         ]
+
+
+@dataclass(frozen=True)
+class ShadowAnswer:
+    """What a version that nobody hears said to a request that another one answered.
+
+    Parameters
+    ----------
+    request_id, name, version, predictions, probabilities, classes
+        As those of `Answer`.
+    """
+
+    request_id: str
+    name: str
+    version: str
+    predictions: Sequence[Any]
+    probabilities: "np.ndarray[Any, np.dtype[np.floating[Any]]]"
+    classes: Sequence[Any]
+
+    table = SHADOWS
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def rows(self, redact: frozenset[str] = frozenset()) -> list[tuple[Any, ...]]:
+        """Return a row of the log for each row of the request."""
+        names = [str(label) for label in self.classes]
+        shares = np.asarray(self.probabilities, dtype=np.float64).tolist()
+        return [
+            (
+                self.request_id,
+                place,
+                self.name,
+                self.version,
+                _json(prediction),
+                _json(dict(zip(names, shares[place], strict=True))),
+            )
+            for place, prediction in enumerate(self.predictions)
+        ]
+
+
+@dataclass(frozen=True)
+class Label:
+    """The truth of one row that was scored, or will be.
+
+    Parameters
+    ----------
+    request_id : str
+    row : int
+        Place in the request, from 0.
+    label : bool, int or str
+    observed : datetime, optional
+        When it was seen to be so, with its time zone.
+    """
+
+    request_id: str
+    row: int
+    label: Any
+    observed: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of labels that were sent.
+
+    Parameters
+    ----------
+    accepted : int
+        New ones; of them ``unknown`` are of rows that the log does not hold, or not yet.
+    repeated : int
+        Known already, and the same.
+    changed : int
+        Known already as another: the new one holds, the old one stays in the table.
+    unknown : int
+    """
+
+    accepted: int
+    repeated: int
+    changed: int
+    unknown: int
 
 
 class PredictionLog:
@@ -134,9 +230,15 @@ class PredictionLog:
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        Of a database that has the log's table.
+        Of a database that has the log's tables.
     capacity : int
         Most rows that wait.
+    redact : collection of str
+        Columns that are not written down.
+    archive : Path, optional
+        Where days older than ``archive_days`` go; by default they stay in the database.
+    archive_days, retention_days : int, optional
+        After how many whole days a day goes there, and is deleted; by default never.
 
     Attributes
     ----------
@@ -146,42 +248,74 @@ class PredictionLog:
         Rows lost: beyond the capacity, refused by the database, or left at the end.
     """
 
-    def __init__(self, engine: sa.Engine, *, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        capacity: int = CAPACITY,
+        redact: Sequence[str] = (),
+        archive: Path | None = None,
+        archive_days: int = 30,
+        retention_days: int | None = None,
+    ) -> None:
         self.written = 0
         self.dropped = 0
         self._engine = engine
         self._capacity = capacity
-        self._queue: deque[Answer] = deque()
+        self._redact = frozenset(redact)
+        self._queue: deque[Entry] = deque()
         self._waiting = 0
+        self._id = secrets.token_hex(8)
+        self._number = 0
+        self._archive = archive
+        self._days = (archive_days, retention_days)
+        self._opened = (datetime.now(UTC), time.monotonic())
+        self._rotation: Iterator[None] | None = None
+        self._due = time.monotonic()
         self._closing = threading.Event()
         self._changed = threading.Condition()
         self._writer = threading.Thread(target=self._write, name="prediction-log", daemon=True)
         self._writer.start()
 
     @classmethod
-    def open(cls, url: str, *, capacity: int = CAPACITY) -> Self:
-        """Open the log, and make its table where there is none.
+    def open(
+        cls,
+        url: str,
+        *,
+        capacity: int = CAPACITY,
+        redact: Sequence[str] = (),
+        archive: Path | None = None,
+        archive_days: int = 30,
+        retention_days: int | None = None,
+    ) -> Self:
+        """Open the log; make its tables where there are none, and mend those of an older form.
 
         Raises
         ------
         InputError
-            The address is no SQLAlchemy URL, or its driver is not installed.
+            The address is no SQLAlchemy URL, its driver is not installed, or the log was
+            written by a newer tidegate.
         ServiceError
             The database cannot be reached or written.
         """
-        engine = _engine(url)
+        engine = engine_of(url)
         try:
-            if engine.url.get_backend_name() == "sqlite" and engine.url.database:
-                Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-            _METADATA.create_all(engine)
-        except (SQLAlchemyError, OSError) as err:
+            prepare(engine, url)
+        except BaseException:
             engine.dispose()
-            raise _unreachable(url, err) from err
-        return cls(engine, capacity=capacity)
+            raise
+        return cls(
+            engine,
+            capacity=capacity,
+            redact=redact,
+            archive=archive,
+            archive_days=archive_days,
+            retention_days=retention_days,
+        )
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Entry) -> None:
         """Queue an answer, or count it as dropped; never waits for the database."""
-        rows = len(answer.predictions)
+        rows = len(answer)
         with self._changed:
             # One request larger than the whole queue is taken when nothing else waits.
             full = self._waiting and self._waiting + rows > self._capacity
@@ -191,6 +325,48 @@ class PredictionLog:
             self._queue.append(answer)
             self._waiting += rows
             self._changed.notify_all()
+
+    def holds(self, request_id: str) -> bool:
+        """Say whether the database has this request: its rows come in one transaction.
+
+        Raises
+        ------
+        ServiceError
+            The database cannot be reached.
+        """
+        asked = sa.select(PREDICTIONS.c.id).where(PREDICTIONS.c.request_id == request_id).limit(1)
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(asked).first() is not None
+        except SQLAlchemyError as err:
+            raise unreachable(self._engine.url.render_as_string(), err) from err
+
+    def record_labels(self, name: str, labels: Sequence[Label]) -> Receipt:
+        """Keep labels, and return when the database has them.
+
+        They may come late, in any order, more than once, and before the row that they are of.
+
+        Parameters
+        ----------
+        name : str
+            The registered model.
+        labels : sequence of Label
+
+        Raises
+        ------
+        ServiceError
+            The database did not take them: none is kept, and all may be sent again.
+        """
+        try:
+            # Read before the transaction: nobody is kept from writing for as long as it takes.
+            archived = self._archived(name, {label.request_id for label in labels})
+            with self._engine.begin() as connection:
+                if connection.dialect.name == "sqlite":
+                    # What is read here decides what is written.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return _record(connection, name, labels, archived)
+        except SQLAlchemyError as err:
+            raise unreachable(self._engine.url.render_as_string(), err) from err
 
     def flush(self, seconds: float = DRAIN_SECONDS) -> bool:
         """Wait until all that was added is written or dropped; say whether it came to that."""
@@ -205,7 +381,7 @@ class PredictionLog:
         with self._changed:
             self._closing.set()
             self._changed.notify_all()
-        self._writer.join(timeout=_LOCK_SECONDS)
+        self._writer.join(timeout=LOCK_SECONDS)
         with self._changed:
             self.dropped += self._waiting
             self._waiting = 0
@@ -214,54 +390,128 @@ class PredictionLog:
         if self.dropped:
             _logger.warning("the prediction log lost %d rows", self.dropped)
 
+    def _archived(self, name: str, ids: Collection[str]) -> set[tuple[str, int]]:
+        """Return which rows of some requests are in the archive, where the database has none."""
+        if self._archive is None or not self._archive.is_dir():
+            return set()
+        asked, left = sorted(ids), set(ids)
+        with self._engine.connect() as connection:
+            for first in range(0, len(asked), _MOST_IN):
+                held = sa.select(PREDICTIONS.c.request_id).where(
+                    PREDICTIONS.c.request_id.in_(asked[first : first + _MOST_IN]),
+                    PREDICTIONS.c.model_name == name,
+                )
+                left.difference_update(connection.execute(held).scalars())
+        return archived_rows(self._archive, left, name=name)
+
     def _write(self) -> None:
         while True:
+            self._rotate()
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closing.is_set())
+                wait = 0.0 if self._rotation else max(0.0, self._due - time.monotonic())
+                self._changed.wait_for(lambda: self._queue or self._closing.is_set(), wait)
                 if self._closing.is_set():
-                    return
+                    break
                 batch = self._take()
-            rows = sum(len(answer.predictions) for answer in batch)
+            if not batch:
+                continue
+            rows = sum(len(answer) for answer in batch)
             kept = self._insert(batch)
             with self._changed:
-                if kept:
-                    self.written += rows
-                else:
-                    self.dropped += rows
+                self.written += kept
+                self.dropped += rows - kept
                 self._waiting -= rows
                 self._changed.notify_all()
+        # What it holds, a lock, ends with it.
+        self._rotation = None
 
-    def _take(self) -> list[Answer]:
-        batch: list[Answer] = []
+    def _rotate(self) -> None:
+        """Take a step of the rotation, or begin one where the last is an hour past."""
+        archive_days, retention_days = self._days
+        try:
+            if self._rotation is None:
+                if time.monotonic() < self._due:
+                    return
+                self._due = time.monotonic() + _ROTATION_SECONDS
+                if self._archive is None and retention_days is None:
+                    return
+                self._rotation = rotate(
+                    self._engine,
+                    self._archive,
+                    now=self._now(),
+                    archive_days=archive_days,
+                    retention_days=retention_days,
+                )
+            if next(self._rotation, _DONE) is _DONE:
+                self._rotation = None
+        except Exception as err:
+            # Old days wait for the next hour; answers are written all the same.
+            self._rotation = None
+            _logger.warning("the prediction log's old days stay: %s", first_line(err))
+
+    def _now(self) -> datetime:
+        """Return the time, but no later than has passed since the log was opened.
+
+        A clock that jumps ahead makes no day old.
+        """
+        opened, start = self._opened
+        passed = opened + timedelta(seconds=time.monotonic() - start)
+        return naive(min(datetime.now(UTC), passed))
+
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
         rows = 0
         while self._queue and rows < _BATCH:
             batch.append(self._queue.popleft())
-            rows += len(batch[-1].predictions)
+            rows += len(batch[-1])
         return batch
 
-    def _insert(self, batch: Sequence[Answer]) -> bool:
+    def _insert(self, batch: Sequence[Entry]) -> int:
+        """Write the rows, however long it takes, and return how many are kept."""
+        found: dict[sa.Table, list[tuple[Any, ...]]] = {}
+        for entry in batch:
+            try:
+                rows = entry.rows(self._redact)
+            except Exception:
+                # The thread must outlive an answer that cannot be written down.
+                _logger.exception("an answer could not be written to the prediction log")
+                continue
+            keyed = [(*row, f"{self._id}-{self._number + n}") for n, row in enumerate(rows)]
+            self._number += len(rows)
+            if keyed:
+                found.setdefault(entry.table, []).extend(keyed)
         wait = _RETRY_SECONDS
-        try:
-            rows = [row for answer in batch for row in answer.rows()]
-        except Exception:
-            # The thread must outlive an answer that cannot be written down.
-            _logger.exception("an answer could not be written to the prediction log")
-            return False
         while True:
             try:
                 with self._engine.begin() as connection:
-                    connection.execute(_PREDICTIONS.insert(), rows)
+                    for table, rows in found.items():
+                        _put(connection, table, rows)
             except (OperationalError, InterfaceError) as err:
-                # Locked, full or away: all of these can pass.
-                _logger.warning("the prediction log waits for its database: %s", _first_line(err))
+                # Locked, full or away: all of these can pass. Where the rows were kept and
+                # only the word of it was lost, their keys keep them from being there twice.
+                _logger.warning("the prediction log waits for its database: %s", first_line(err))
                 if self._closing.wait(wait):
-                    return False
+                    return 0
                 wait = min(2 * wait, _LONGEST_RETRY_SECONDS)
             except Exception:
                 _logger.exception("the database refused rows of the prediction log")
-                return False
+                return 0
             else:
-                return True
+                return sum(map(len, found.values()))
+
+
+def _put(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    # Plain tuples: SQLAlchemy's own insert makes a mapping of each row, and a driver's of that.
+    names = [column.name for column in table.columns if column.name != "id"]
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite and "time" in names:
+        at = names.index("time")
+        rows = [(*row[:at], row[at].isoformat(" ", "microseconds"), *row[at + 1 :]) for row in rows]
+    marks = ", ".join(["?" if sqlite else "%s"] * len(names))
+    columns = ", ".join(f'"{name}"' for name in names)
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows)
+    )
 
 
 def log_url(settings: ServeSettings, state: Path) -> str:
@@ -284,155 +534,57 @@ def log_url(settings: ServeSettings, state: Path) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def read_window(
-    url: str,
-    *,
+def archive_folder(settings: ServeSettings, state: Path) -> Path:
+    """Return where the old days of the project's prediction log go."""
+    return state / _FOLDER
+
+
+def _record(
+    connection: sa.Connection,
     name: str,
-    version: str,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
-) -> pd.DataFrame:
-    """Read what one version was asked and what it said.
-
-    Parameters
-    ----------
-    url : str
-        The log's address.
-    name, version : str
-        The registered model.
-    since, until : str or datetime, optional
-        The window: from ``since``, up to but not at ``until``. ISO 8601; UTC where they
-        name no time zone.
-
-    Returns
-    -------
-    DataFrame of shape (n_rows, n_columns + 1 + n_classes)
-        The inputs, ``prediction`` and ``probability_<class>``, as `pipelines.scoring.score`
-        gives them, indexed by the time of the request, in UTC.
-
-    Raises
-    ------
-    MissingError
-        The window holds no prediction of this version.
-    InputError
-        A time that cannot be read, or an address that is none.
-    ServiceError
-        The database cannot be reached or read.
-    """
-    conditions = [
-        _PREDICTIONS.c.model_name == name,
-        _PREDICTIONS.c.model_version == str(version),
-    ]
-    if since is not None:
-        conditions.append(_PREDICTIONS.c.time >= _instant(since))
-    if until is not None:
-        conditions.append(_PREDICTIONS.c.time < _instant(until))
-    wanted = (
-        sa.select(
-            _PREDICTIONS.c.time,
-            _PREDICTIONS.c.inputs,
-            _PREDICTIONS.c.prediction,
-            _PREDICTIONS.c.probabilities,
+    labels: Sequence[Label],
+    archived: Collection[tuple[str, int]],
+) -> Receipt:
+    ids = sorted({label.request_id for label in labels})
+    known: dict[tuple[str, int], str] = {}
+    asked = set(archived)
+    for first in range(0, len(ids), _MOST_IN):
+        some = ids[first : first + _MOST_IN]
+        told = sa.select(LABELS.c.request_id, LABELS.c.row, LABELS.c.label).where(
+            LABELS.c.request_id.in_(some), LABELS.c.model_name == name
         )
-        .where(*conditions)
-        .order_by(_PREDICTIONS.c.time, _PREDICTIONS.c.id)
-    )
-    engine = _engine(url)
-    file = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
-    rows: Sequence[Any] = ()
-    try:
-        # Connecting to a SQLite file that is not there would make an empty one.
-        if file is None or Path(file).exists():
-            with engine.connect() as connection:
-                if sa.inspect(connection).has_table(_PREDICTIONS.name):
-                    rows = connection.execute(wanted).all()
-    except SQLAlchemyError as err:
-        raise _unreachable(url, err) from err
-    finally:
-        engine.dispose()
-    if not rows:
-        raise MissingError(
-            "A window of the prediction log holds predictions of the champion.",
-            found=f"none of {name} version {version} in {masked(url)}",
-            next_move="serve it with `tidegate serve`, or name a file with --data",
+        for id, row, text in connection.execute(told.order_by(LABELS.c.id)):
+            known[id, row] = text
+        held = sa.select(PREDICTIONS.c.request_id, PREDICTIONS.c.row).where(
+            PREDICTIONS.c.request_id.in_(some), PREDICTIONS.c.model_name == name
         )
-    return _as_frame(rows)
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        address = sa.make_url(url)
-        backend = address.get_backend_name()
-        engine = sa.create_engine(
-            address, connect_args=_TIMEOUTS.get(backend, {}), pool_pre_ping=True
+        asked |= {(id, row) for id, row in connection.execute(held)}
+    arrived = naive(datetime.now(UTC))
+    kept: list[dict[str, Any]] = []
+    counts = {"accepted": 0, "repeated": 0, "changed": 0, "unknown": 0}
+    for label in labels:
+        key, text = (label.request_id, label.row), _json(label.label)
+        before = known.get(key)
+        if before == text:
+            counts["repeated"] += 1
+            continue
+        counts["accepted" if before is None else "changed"] += 1
+        counts["unknown"] += before is None and key not in asked
+        known[key] = text
+        kept.append(
+            {
+                "request_id": label.request_id,
+                "row": label.row,
+                "model_name": name,
+                "label": text,
+                "observed": None if label.observed is None else naive(label.observed),
+                "arrived": arrived,
+            }
         )
-    except (SQLAlchemyError, ImportError, ValueError) as err:
-        raise InputError(
-            "The prediction log is a SQLAlchemy URL whose driver is installed.",
-            # A ValueError is of the port, and may quote a password that holds an @ or a colon.
-            found=masked(url) if isinstance(err, ValueError) else f"{masked(url)}: {err}",
-            next_move="for example postgresql+psycopg://user@host:5432/database in serve.log",
-        ) from err
-    if backend == "sqlite":
-        if address.database in (None, "", ":memory:"):
-            raise InputError(
-                "The prediction log outlives the service.",
-                found=f"{url}, which is kept in memory",
-                next_move="name a file, sqlite:///predictions.db, in serve.log",
-            )
-        sa.event.listen(engine, "connect", _write_ahead)
-    return engine
+    if kept:
+        connection.execute(LABELS.insert(), kept)
+    return Receipt(**counts)
 
 
-def _write_ahead(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    # In WAL mode NORMAL keeps the file whole through a loss of power, and what was
-    # committed through the end of the process (sqlite.org/pragma.html#pragma_synchronous).
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _unreachable(url: str, err: Exception) -> ServiceError:
-    return ServiceError(
-        "The prediction log's database can be reached and used.",
-        found=f"{masked(url)}: {_first_line(err)}",
-        next_move="start it or make it writable, or name another in serve.log",
-    )
-
-
-def _first_line(err: Exception) -> str:
-    # SQLAlchemy's own text goes on with the statement and its values.
-    cause = err.orig if isinstance(err, DBAPIError) and err.orig is not None else err
-    return (str(cause).strip() or type(cause).__name__).splitlines()[0][:200]
-
-
-def _instant(value: str | datetime) -> datetime:
-    if isinstance(value, datetime):
-        return _naive(value)
-    try:
-        return _naive(datetime.fromisoformat(value.strip()))
-    except ValueError as err:
-        raise InputError(
-            "A window's end is a time in ISO 8601.",
-            found=repr(value[:60]),
-            next_move="for example 2013-07-01 or 2013-07-01T06:00:00+02:00",
-        ) from err
-
-
-def _naive(instant: datetime) -> datetime:
-    if instant.tzinfo is None:
-        return instant
-    return instant.astimezone(UTC).replace(tzinfo=None)
-
-
-def _or_null(cell: Any) -> Any:
-    return None if isinstance(cell, float) and math.isnan(cell) else cell
-
-
-def _as_frame(rows: Sequence[Any]) -> pd.DataFrame:
-    index = pd.DatetimeIndex([row.time for row in rows], name="time").tz_localize(UTC)
-    inputs = pd.DataFrame([json.loads(row.inputs) for row in rows], index=index)
-    said = pd.DataFrame({PREDICTION: [json.loads(row.prediction) for row in rows]}, index=index)
-    shares = pd.DataFrame([json.loads(row.probabilities) for row in rows], index=index)
-    return pd.concat([inputs, said, shares.add_prefix(PROBABILITY)], axis=1)
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

@@ -2,15 +2,26 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 
 from pipelines.features import Roles
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = Mapping[str, Sequence[Any]]
+"""Checked cells by column, all of one length: float or None, and str or None."""
+
+LARGEST = 1e30
+"""Largest size of a number: models work in single precision, which ends at 3e38."""
+
 _SHOWN = 5
-_MAXIMUM_PROBLEMS = 20
+
+MAXIMUM_PROBLEMS = 20
+"""Most broken rules that one answer names."""
+
 _MAXIMUM_NAME = 100
 
 
@@ -29,7 +40,7 @@ class RequestError(ValueError):
     def __init__(self, status: int, problems: Sequence[Mapping[str, str | None]]) -> None:
         super().__init__("; ".join(str(problem["rule"]) for problem in problems))
         self.status = status
-        self.problems = [dict(problem) for problem in problems[:_MAXIMUM_PROBLEMS]]
+        self.problems = [dict(problem) for problem in problems[:MAXIMUM_PROBLEMS]]
 
     @classmethod
     def of(cls, rule: str, *, column: str | None = None, status: int = 422) -> Self:
@@ -37,13 +48,13 @@ class RequestError(ValueError):
         return cls(status, [{"column": column, "rule": rule}])
 
 
-def check_columns(columns: Mapping[str, Sequence[Any]], roles: Roles) -> pd.DataFrame:
-    """Return a request's rows as the model reads them.
+def check_columns(columns: Mapping[str, Sequence[Any]], roles: Roles) -> Columns:
+    """Return a request's cells as the model reads them.
 
     Every column of the model is there, and no other: a misspelt optional column would
     otherwise be scored as missing without a word. A number is a number, true, false, or null;
     text is a string or null. NaN, which MLflow's clients write for a missing cell, is null;
-    an infinity, or a number too large for a double, is refused.
+    an infinity, or a number beyond `LARGEST`, is refused.
 
     Parameters
     ----------
@@ -53,76 +64,109 @@ def check_columns(columns: Mapping[str, Sequence[Any]], roles: Roles) -> pd.Data
 
     Returns
     -------
-    DataFrame of shape (n_rows, n_columns)
-        As `pipelines.features.conform` gives it: float64, and objects of str or NaN.
+    Columns
+        In the order of the roles.
 
     Raises
     ------
     RequestError
         Names each column at fault, the rule it breaks and the first rows that break it.
     """
-    problems: list[Mapping[str, str | None]] = [
-        {"column": name, "rule": f"{name} is required; send null where it is not known"}
-        for name in roles.columns
-        if name not in columns
-    ]
-    for name in columns:
-        if name not in roles.columns:
-            shown = _printable(name)
-            problems.append({"column": shown, "rule": f"{shown} is not a column of the model"})
-    found: dict[str, Any] = {}
+    problems: list[Mapping[str, str | None]] = []
+    found: dict[str, list[Any]] = {}
     for names, convert, kind in (
-        (roles.numeric, _number, "a finite number"),
-        (roles.categorical, _text, "text"),
+        (roles.numeric, _number, f"a finite number or null, at most {LARGEST:g} in size"),
+        (roles.categorical, _text, "text or null"),
     ):
         for name in names:
-            if name not in columns:
-                continue
-            found[name], wrong = _converted(columns[name], convert)
-            if wrong:
-                rows = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if wrong[_SHOWN:] else "")
-                rule = f"{name} is {kind} or null; it is neither in row {rows} (from 0)"
+            cells = columns.get(name)
+            if cells is None:
+                rule = f"{name} is required; send null where it is not known"
                 problems.append({"column": name, "rule": rule})
+                continue
+            try:
+                found[name] = [convert(cell) for cell in cells]
+            except _WRONG:
+                problems.append({"column": name, "rule": _rule(name, kind, cells, convert)})
+    if len(columns) > len(found):
+        for name in columns:
+            if name not in roles.columns:
+                problems.append(unknown_column(name))
     if problems:
         raise RequestError(422, problems)
-    numbers = {name: np.array(found[name], dtype=np.float64) for name in roles.numeric}
+    return found
+
+
+def as_frame(columns: Columns, roles: Roles) -> "pd.DataFrame":
+    """Return checked cells as a pipeline reads them.
+
+    Parameters
+    ----------
+    columns : Columns
+    roles : Roles
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_columns)
+        As `pipelines.features.conform` gives it: float64, and objects of str or NaN.
+    """
+    import pandas as pd
+
+    # None becomes NaN in an array of numbers.
+    numbers = {name: np.array(columns[name], dtype=np.float64) for name in roles.numeric}
     # A Series keeps its type, where a frame would infer one for an array of strings.
-    texts = {name: pd.Series(found[name], dtype=object) for name in roles.categorical}
+    texts = {
+        name: pd.Series(
+            [math.nan if cell is None else cell for cell in columns[name]], dtype=object
+        )
+        for name in roles.categorical
+    }
     return pd.DataFrame({**numbers, **texts}, columns=list(roles.columns))
 
 
-def _converted(cells: Sequence[Any], convert: Callable[[Any], Any]) -> tuple[list[Any], list[int]]:
-    values: list[Any] = []
+_WRONG = (TypeError, OverflowError, UnicodeEncodeError)
+
+
+def _rule(name: str, kind: str, cells: Sequence[Any], convert: Callable[[Any], Any]) -> str:
     wrong: list[int] = []
     for row, cell in enumerate(cells):
         try:
-            values.append(convert(cell))
-        except (TypeError, OverflowError, UnicodeEncodeError):
+            convert(cell)
+        except _WRONG:
             wrong.append(row)
-    return values, wrong
+    rows = ", ".join(map(str, wrong[:_SHOWN])) + (", ..." if wrong[_SHOWN:] else "")
+    return f"{name} is {kind}; it is not in row {rows} (from 0)"
 
 
-def _number(cell: Any) -> float:
+def _number(cell: Any) -> float | None:
     if cell is None:
-        return math.nan
+        return None
     if not isinstance(cell, int | float):
         raise TypeError
     value = float(cell)
-    if math.isinf(value):
+    if abs(value) > LARGEST:
         raise OverflowError
-    return value
+    # Only NaN differs from itself.
+    return value if value == value else None
 
 
-def _text(cell: Any) -> str | float:
+def _text(cell: Any) -> str | None:
+    if isinstance(cell, str):
+        # Half a surrogate pair, which JSON can spell, would break whoever reads the log.
+        cell.encode()
+        return cell
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return math.nan
-    if not isinstance(cell, str):
-        raise TypeError
-    # Half a surrogate pair, which JSON can spell, would break whoever reads the log.
-    cell.encode()
-    return cell
+        return None
+    raise TypeError
 
 
-def _printable(name: str) -> str:
-    # A name that a client sent: half a surrogate pair cannot be encoded in the answer.
+def unknown_column(name: str) -> Mapping[str, str | None]:
+    """Return the rule that a column breaks which the model does not read."""
+    shown = printable(name)
+    return {"column": shown, "rule": f"{shown} is not a column of the model"}
+
+
+def printable(name: str) -> str:
+    """Return a name that a client sent, short enough and fit to be answered."""
+    # Half a surrogate pair cannot be encoded in the answer.
     return name[:_MAXIMUM_NAME].encode("utf-8", "replace").decode()

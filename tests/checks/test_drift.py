@@ -1,22 +1,22 @@
 """checks.drift: the two-sample tests, Holm's correction, broken columns and Evidently's page."""
 
 import json
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 
-from checks.drift import (
-    PAGE_ROWS,
-    MonitorSettings,
-    check_drift,
-    drift_pages,
-    holm,
-    homogeneity_shift,
-    ks_shift,
-    missing_shift,
-)
+from checks.drift import check_drift, drift_pages
+from checks.drift.cells import counts_of
+from checks.drift.holm import holm
+from checks.drift.page import PAGE_ROWS
+from checks.drift.scores import drift_scores
+from checks.drift.shift import homogeneity_shift, ks_shift, missing_shift, new_levels_shift
+from checks.drift.together import together_shift
+from checks.monitor import MonitorSettings
 from checks.result import CheckResult, Report, Status
 
 ROWS = 1_000
@@ -49,7 +49,8 @@ def sample(seed: int, rows: int = ROWS) -> pd.DataFrame:
 def judged(
     current: pd.DataFrame, reference: pd.DataFrame | None = None, **settings: float
 ) -> Report:
-    """Judge a window against the sample of seed 0."""
+    """Judge one window against the sample of seed 0, by its columns, and alarm at once."""
+    settings = {"in_a_row": 1, "together": False} | settings
     return check_drift(
         sample(0) if reference is None else reference,
         current,
@@ -84,7 +85,7 @@ def test_homogeneity_p_values_are_uniform(levels: int) -> None:
     random = np.random.default_rng(levels)
     p_values = []
     for _ in range(200):
-        sides = [pd.Series(ranked(random, levels, ROWS)) for _ in range(2)]
+        sides = [counts_of(pd.Series(ranked(random, levels, ROWS))) for _ in range(2)]
         shift = homogeneity_shift(*sides)
         assert shift is not None
         p_values.append(shift.p_value)
@@ -109,11 +110,14 @@ def test_a_moved_column_is_named(column: str, move: Callable[[pd.Series], pd.Ser
     current = sample(1)
     current[column] = move(current[column])
     report = judged(current)
-    assert [check.id for check in report.refusals] == [f"{column}.values"]
-    found = report.refusals[0]
+    assert {check.id.partition(".")[0] for check in report.refusals} == {column}
+    found = result(report, f"{column}.values")
     assert found.status is Status.FAILED
     assert isinstance(found.observed, float)
-    assert found.observed >= 0.1 == found.limit
+    floors = MonitorSettings()
+    is_number = column in NUMERIC
+    assert found.limit == (floors.numeric_effect if is_number else floors.categorical_effect)
+    assert found.observed >= found.limit
     assert found.details["adjusted_p_value"] < found.details["alpha"]
     assert found.details["current_rows"] == current[column].notna().sum()
     json.dumps(report.to_dict(), allow_nan=False)
@@ -169,10 +173,20 @@ def test_a_broken_column_is_a_finding(
 
 
 def test_a_broken_categorical_column_is_a_finding() -> None:
-    """A text column that comes as other values, or as none, is named."""
-    for values in (np.arange(ROWS) % 7, np.nan):
-        report = judged(sample(1).assign(of_5=values))
-        assert {check.id.partition(".")[0] for check in report.refusals} == {"of_5"}
+    """A text column that comes as numbers, or as nothing, is named in the first window."""
+    for values in (np.arange(ROWS) % 7, (np.arange(ROWS) % 7).astype(str), np.nan):
+        report = judged(sample(1).assign(of_5=values), in_a_row=2)
+        assert [check.id for check in report.refusals] == ["of_5.broken"]
+    codes = sample(0)["of_5"].str.removeprefix("level ")
+    report = judged(sample(1), sample(0).assign(of_5=codes), in_a_row=2)
+    assert [check.id for check in report.refusals] == ["of_5.broken"]
+    assert "values of of_5 are words, 'level " in report.refusals[0].reason
+
+
+def test_other_words_are_drift_and_not_broken() -> None:
+    """A window of levels that the reference has never seen is drift, of values and levels."""
+    report = judged(sample(1).assign(of_5=sample(1)["of_5"].str.upper()))
+    assert [check.id for check in report.refusals] == ["of_5.values", "of_5.levels"]
 
 
 def test_a_broken_reference_does_not_crash() -> None:
@@ -230,31 +244,82 @@ def test_few_values_of_a_column_do_not_apply() -> None:
 
 def test_rare_levels_are_pooled() -> None:
     """Levels too rare for chi-square count together; alone they join the rarest kept one."""
-    before = pd.Series(["a"] * 500 + ["b"] * 480 + ["x", "y"] * 4)
-    after = pd.Series(["a"] * 500 + ["b"] * 480 + ["z", "w"] * 4)
-    shift = homogeneity_shift(before, after)
+    common = {"a": 500, "b": 480}
+    shift = homogeneity_shift(common | {"x": 4, "y": 4}, common | {"z": 4, "w": 4})
     assert shift is not None
     assert shift.effect == 0.0
     assert shift.p_value == pytest.approx(1.0)
-    alone = homogeneity_shift(pd.Series(["a"] * 99 + ["b"]), pd.Series(["a"] * 100))
-    assert alone is None
-    assert homogeneity_shift(pd.Series(["a"] * 9), pd.Series(["a"] * 9)).effect == 0.0
+    assert homogeneity_shift({"a": 99, "b": 1}, {"a": 100}) is None
+    one = homogeneity_shift({"a": 9}, {"a": 9})
+    assert one is not None
+    assert one.effect == 0.0
 
 
 def test_known_values() -> None:
     """The statistics agree with values worked out by hand."""
     assert ks_shift(np.arange(10.0), np.arange(5.0, 15.0)).effect == pytest.approx(0.5)
-    shift = homogeneity_shift(
-        pd.Series(["a"] * 30 + ["b"] * 70), pd.Series(["a"] * 50 + ["b"] * 50)
-    )
+    shift = homogeneity_shift({"a": 30, "b": 70}, {"a": 50, "b": 50})
     assert shift is not None
     # Chi-square of the table 30, 70, 50, 50 is 8.333, of one degree of freedom.
     assert shift.p_value == pytest.approx(0.0038924, rel=1e-4)
     assert shift.effect == pytest.approx(0.2)
     # One missing of four against none of four: 2 * 4/8, both tails.
-    found = missing_shift(np.array([True, False, False, False]), np.zeros(4, dtype=bool))
+    found = missing_shift((1, 0), (4, 4))
     assert found.p_value == pytest.approx(1.0)
     assert found.effect == 0.25
+    # All three rows of the one level that can be new, in a window of 5 of 10: 5·4·3 / 10·9·8.
+    assert new_levels_shift({"a": 5}, {"a": 2, "b": 3}).p_value == pytest.approx(1 / 12, rel=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(400, 400), (5_000, 250), (90, 3_000)])
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+def test_the_distance_of_numbers_is_the_one_that_scipy_finds(
+    sizes: tuple[int, int], decimals: int
+) -> None:
+    """Distance and p-value are those of scipy's test, with many ties and with none."""
+    random = np.random.default_rng(decimals)
+    before, after = (random.normal(0.1, 1, size).round(decimals) for size in sizes)
+    found, expected = ks_shift(before, after), ks_2samp(before, after, method="asymp")
+    assert found.effect == pytest.approx(expected.statistic, abs=1e-12)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("levels", [20, 200])
+def test_new_levels_seldom_alarm_where_rare_ones_are_usual(levels: int) -> None:
+    """Halves of one sample with many rare levels have p below 0.05 in at most 1 of 20 cuts."""
+    random = np.random.default_rng(levels)
+    p_values, effects = [], []
+    for _ in range(200):
+        before, after = (
+            counts_of(pd.Series(ranked(random, levels, rows))) for rows in (300, 1_000)
+        )
+        shift = new_levels_shift(before, after)
+        p_values.append(shift.p_value)
+        effects.append(shift.effect)
+    # Binomial(200, 0.05): 22 or more has a chance below 0.0005.
+    assert np.mean(np.array(p_values) < 0.05) <= 21 / 200
+    assert levels == 20 or max(effects) > 0.1
+
+
+def test_what_is_said_to_be_seen_is_seen() -> None:
+    """A shift of the smallest size that is said to be seen is significant at that level."""
+    for alpha in (0.01, 1e-5):
+        least = ks_shift(np.zeros(400), np.zeros(900)).seen_from(alpha)
+        moved = np.where(np.arange(900) < np.ceil(least * 900), 1.0, 0.0)
+        assert ks_shift(np.zeros(400), moved).p_value < alpha
+        before = {"a": 500, "b": 300, "c": 200}
+        shift = homogeneity_shift(before, before)
+        assert shift is not None
+        rows = int(np.ceil(shift.seen_from(alpha) * 1_000)) + 1
+        for one, other in (("a", "b"), ("b", "c"), ("a", "c")):
+            after = before | {one: before[one] - rows, other: before[other] + rows}
+            seen = homogeneity_shift(before, after)
+            assert seen is not None
+            assert seen.p_value < alpha
+        new = int(np.ceil(new_levels_shift(before, before).seen_from(alpha) * 1_000))
+        assert new_levels_shift(before, {"a": 1_000 - new, "z": new}).p_value < alpha * 1.001
+        empty = int(np.ceil(missing_shift((100, 100), (2_000, 1_000)).seen_from(alpha) * 1_000))
+        assert missing_shift((100, 50 + empty + 10), (2_000, 1_000)).p_value < alpha * 1.5
 
 
 def test_holm_is_the_published_procedure() -> None:
@@ -307,3 +372,211 @@ def test_nothing_to_compare_draws_no_page() -> None:
     columns = {"numeric": NUMERIC, "categorical": CATEGORICAL}
     assert drift_pages(sample(0), sample(1, 0), **columns) == {}
     assert drift_pages(sample(0), pd.DataFrame({"other": [1.0]}), **columns) == {}
+
+
+def shifted(seed: int, by: float = 0.5) -> pd.DataFrame:
+    """Draw a window in which one column moved."""
+    frame = sample(seed)
+    frame["delay"] += by
+    return frame
+
+
+def month(past: list[Report], window: pd.DataFrame, **settings: float) -> CheckResult:
+    """Judge one more window, and return what is said of the column that moves."""
+    report = check_drift(
+        sample(0),
+        window,
+        MonitorSettings(together=False, **settings),
+        numeric=NUMERIC,
+        categorical=CATEGORICAL,
+        past=past,
+    )
+    # As a report that was read back from where it was kept.
+    past.append(Report.from_dict(json.loads(json.dumps(report.to_dict()))))
+    return result(report, "delay.values")
+
+
+def test_it_takes_two_windows_in_a_row_to_alarm() -> None:
+    """A first window that moved passes and says so; the second alarms; a calm one starts anew."""
+    past: list[Report] = []
+    windows = [shifted(1), shifted(2), sample(3), shifted(4), shifted(5)]
+    found = [month(past, window) for window in windows]
+    assert [check.status for check in found] == [
+        Status.PASSED,
+        Status.FAILED,
+        Status.PASSED,
+        Status.PASSED,
+        Status.FAILED,
+    ]
+    assert [check.details["windows"] for check in found] == [1, 2, 0, 1, 2]
+    assert [check.details["exceeded"] for check in found] == [True, True, False, True, True]
+    assert found[0].reason.startswith("Moved, in one window; 2 in a row alarm: ")
+    assert found[1].reason.startswith("Moved, in 2 windows in a row: ")
+
+
+def test_a_window_that_could_not_tell_does_not_end_a_row() -> None:
+    """Too few rows, or a broken column, between two windows that moved still lets them alarm."""
+    past: list[Report] = []
+    month(past, shifted(1))
+    for nothing in (sample(2, 50), sample(3).drop(columns="delay")):
+        report = check_drift(
+            sample(0),
+            nothing,
+            MonitorSettings(),
+            numeric=NUMERIC,
+            categorical=CATEGORICAL,
+            past=past,
+        )
+        assert "delay.values" not in {check.id for check in report.checks}
+        past.append(report)
+    assert month(past, shifted(4)).status is Status.FAILED
+
+
+def test_a_stream_that_moves_by_itself_does_not_alarm() -> None:
+    """Where half of six windows moved, another such move tells nothing; a larger one does."""
+    past: list[Report] = []
+    for seed in range(1, 7):
+        month(past, shifted(seed) if seed % 2 else sample(seed))
+    found = month(list(past), shifted(8), in_a_row=1)
+    assert found.status is Status.NOT_APPLICABLE
+    assert found.reason.startswith(
+        "Marginal drift uninformative here: moved in 3 of 6 earlier windows"
+    )
+    assert found.details["exceeded"]
+    assert month(list(past), shifted(8, 2.0), in_a_row=1).status is Status.FAILED
+    assert month(past[1:], shifted(8), in_a_row=1).status is Status.FAILED
+    assert month(list(past), shifted(8), in_a_row=1, uninformative=0.6).status is Status.FAILED
+
+
+def scored(seed: int, rows: int = ROWS, odds: float = 0.0) -> pd.DataFrame:
+    """Draw rows with what a model said of them."""
+    random = np.random.default_rng(seed)
+    late = 1 / (1 + np.exp(-random.normal(odds, 1, rows)))
+    answer = np.where(late > 0.5, "late", "on time")
+    return sample(seed, rows).assign(
+        prediction=answer, **{"probability_late": late, "probability_on time": 1 - late}
+    )
+
+
+def outputs(reference: pd.DataFrame, current: pd.DataFrame, *classes: str) -> Report:
+    """Judge what the model said."""
+    return check_drift(
+        reference,
+        current,
+        MonitorSettings(in_a_row=1, together=False),
+        numeric=NUMERIC,
+        categorical=CATEGORICAL,
+        scores=[f"probability_{label}" for label in classes],
+        prediction="prediction",
+    )
+
+
+def test_moved_answers_are_named() -> None:
+    """Scores and predictions are watched too; of two scores, which mirror each other, one is."""
+    report = outputs(scored(0), scored(1, odds=1.0), "late", "on time")
+    assert [check.id for check in report.refusals] == [
+        "score[on time].values",
+        "prediction.values",
+    ]
+    assert "score[late].values" not in {check.id for check in report.checks}
+    several = outputs(scored(0), scored(1), "late", "on time", "late")
+    assert "score[late].values" in {check.id for check in several.checks}
+    assert several.passed
+
+
+def test_rows_that_were_not_scored_are_judged_by_their_columns() -> None:
+    """A window that could not be scored, for want of a column, has that one finding."""
+    report = outputs(scored(0), sample(1).drop(columns="seats"), "late", "on time")
+    assert [check.id for check in report.refusals] == ["seats.broken"]
+    assert not any(check.id.startswith(("score", "prediction")) for check in report.checks)
+
+
+def paired(seed: int, sign: float, rows: int = ROWS) -> pd.DataFrame:
+    """Draw two columns that each look the same whatever the sign of their correlation."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=rows)
+    kind = np.where(sign * x + 0.5 * random.normal(size=rows) > 0, "high", "low")
+    return pd.DataFrame({"x": x, "y": random.normal(size=rows), "kind": kind})
+
+
+def test_columns_that_no_longer_go_together_are_found() -> None:
+    """Where each column looks as before and only their relation changed, the rows tell."""
+    judge = {"numeric": ("x", "y"), "categorical": ("kind",)}
+    settings = MonitorSettings(in_a_row=1)
+    report = check_drift(paired(0, 1), paired(1, -1), settings, **judge)
+    assert [check.id for check in report.refusals] == ["rows.together"]
+    assert report.refusals[0].details["current_rows"] == ROWS / 2
+    assert check_drift(paired(0, 1), paired(1, 1), settings, **judge).passed
+    alone = check_drift(paired(0, 1), paired(1, -1), MonitorSettings(together=False), **judge)
+    assert alone.passed
+
+
+def test_equal_rows_are_seldom_told_apart() -> None:
+    """The classifier's p-values on rows of one distribution are uniform, rare levels or not."""
+    p_values = []
+    for seed in range(60):
+        shift, _ = together_shift(
+            sample(2_000 + seed, 600),
+            sample(3_000 + seed, 300),
+            numeric=NUMERIC,
+            categorical=CATEGORICAL,
+        )
+        p_values.append(shift.p_value)
+    # Binomial(60, 0.1): 15 or more has a chance below 0.001.
+    assert np.mean(np.array(p_values) < 0.1) <= 14 / 60
+    assert 0.35 < np.mean(p_values) < 0.65
+
+
+def test_a_column_that_is_never_missing_costs_the_others_nothing() -> None:
+    """What cannot be a finding is no part of the family that Holm corrects for."""
+    report = judged(sample(1))
+    assert result(report, "seats.missing").details["adjusted_p_value"] == 1.0
+    # Six tests of values, four of levels, and the missing share of delay alone.
+    assert report.facts["tests"] == 11
+
+
+def test_a_finding_keeps_what_it_was_judged_by() -> None:
+    """Each tested check keeps method, sizes, p-values, effect, floor and what it can see."""
+    for check in judged(sample(1), together=True).checks:
+        assert set(check.details) == {
+            "method",
+            "reference_rows",
+            "current_rows",
+            "p_value",
+            "adjusted_p_value",
+            "alpha",
+            "effect",
+            "threshold",
+            "smallest",
+            "exceeded",
+            "windows",
+        }
+        assert check.details["threshold"] <= check.details["smallest"] <= 1.0
+
+
+@pytest.mark.parametrize("rows", [1_500, 2_000])
+def test_scores_are_those_of_evidently(rows: int) -> None:
+    """Scores equal those of Evidently's preset to 1e-9, whatever the sizes of the samples."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from evidently import DataDefinition, Dataset
+        from evidently import Report as EvidentlyReport
+        from evidently.presets import DataDriftPreset
+
+        reference, current = sample(0, 2_000), sample(1, rows)
+        definition = DataDefinition(
+            numerical_columns=list(NUMERIC), categorical_columns=list(CATEGORICAL)
+        )
+        drawn = EvidentlyReport([DataDriftPreset()]).run(
+            *(
+                Dataset.from_pandas(side, data_definition=definition)
+                for side in (current, reference)
+            )
+        )
+    theirs = {
+        metric["config"]["column"]: metric["value"]
+        for metric in drawn.dict()["metrics"]
+        if "column" in metric["config"]
+    }
+    ours = drift_scores(reference, current, numeric=NUMERIC, categorical=CATEGORICAL)
+    assert ours == pytest.approx(theirs, abs=1e-9)

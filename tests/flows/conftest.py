@@ -26,11 +26,16 @@ class Registry:
 
     folder: Path
 
-    def judged(self, verdict: str = "passed", settings: Sequence[str] = ()) -> Judged:
+    def judged(
+        self, verdict: str = "passed", settings: Sequence[str] = (), *, contrary: bool = False
+    ) -> Judged:
         """Register a candidate of this verdict by these settings, without a sweep.
+
+        A contrary one has learned to say the other class of each row.
 
         What the gate does after its judgement is done by the gate's own functions.
         """
+        import numpy as np
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import Pipeline
 
@@ -46,7 +51,11 @@ class Registry:
         roles = roles_of(rows, data)
         frame = conform(rows, roles)
         model = Pipeline([("preprocess", preprocessor(roles)), ("model", LogisticRegression())])
-        model.fit(frame, labels(rows[data.target]))
+        target = labels(rows[data.target])
+        if contrary:
+            first, second = sorted(set(target))
+            target = np.where(target == first, second, first)
+        model.fit(frame, target)
         with session.run("train") as run_id:
             session.tracker.log_candidate(
                 run_id,

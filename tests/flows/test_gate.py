@@ -1,10 +1,11 @@
 """What the gate compares with, and what it writes down."""
 
+import json
 from typing import Any
 
 import pytest
 
-from flows.gate import evaluate_champion
+from flows.gate import evaluate_candidate, evaluate_champion, judge_candidate, keep_report
 from flows.project import Project
 from flows.session import Session
 from pipelines.promotion import promote
@@ -46,3 +47,21 @@ def test_a_champion_whose_file_was_changed_cannot_be_beaten(registry: Any) -> No
     with session.run("gate", judged.run_id):
         why = evaluate_champion.fn(session, sealed_rows(session.dataset), "1")
     assert why == "the file of version 1 is not the one that was judged"
+
+
+def test_the_fast_path_is_compared_on_the_sealed_rows_and_tagged(
+    registry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run keeps how far the compiled model agrees, for the server to read."""
+    monkeypatch.setattr("flows.gate.create_markdown_artifact", lambda *_, **__: None)
+    judged = registry.judged()
+    session = Session(Project.load(registry.folder))
+    rows = sealed_rows(session.dataset)
+    with session.run("gate", judged.run_id):
+        scored = evaluate_candidate.fn(session, rows, None)
+        keep_report.fn(session, judge_candidate.fn(session, scored, 1), scored)
+    tag = registry.tracker.run(judged.run_id).tags["tidegate.fast_path"]
+    kept = json.loads(registry.tracker.read_file(judged.run_id, "gate/fast_path.json"))
+    assert kept["agrees"]
+    assert kept["rows"] >= len(rows)
+    assert tag.startswith(f"agrees: {kept['rows']} rows, 0 flipped")

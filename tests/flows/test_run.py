@@ -50,6 +50,7 @@ def test_run_makes_a_champion_and_its_evidence(served: Any) -> None:
             "report.md",
             "report.json",
             "report.xml",
+            "fast_path.json",
             "confusion_matrix.png",
             "confusion_matrix_normalised.png",
             "slices.png",

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from pipelines.features import Roles
-from pipelines.serving.protocol import parse
-from pipelines.serving.schema import RequestError
+from pipelines.serving.protocol import parse, parse_records
+from pipelines.serving.schema import MAXIMUM_PROBLEMS, RequestError
 
 JSON = "application/json"
 COLUMNS: dict[str, list[Any]] = {
@@ -169,3 +169,20 @@ def test_too_many_rows_are_413(roles: Roles) -> None:
     with pytest.raises(RequestError, match="at most 10 rows") as caught:
         read({"inputs": {"delay": [1] * 11}}, roles)
     assert caught.value.status == 413
+
+
+def test_records_name_each_column(roles: Roles) -> None:
+    """/v1/predict reads records that each name each column, and says which one does not."""
+    body = json.dumps({"records": RECORDS}).encode()
+    assert parse_records(body, JSON, roles, maximum_rows=10) == COLUMNS
+    short = json.dumps({"records": [RECORDS[0], {"delay": 1}]}).encode()
+    with pytest.raises(RequestError, match=r"row 1 \(from 0\) has not") as caught:
+        parse_records(short, JSON, roles, maximum_rows=10)
+    assert caught.value.problems[0]["column"] == "seats"
+
+
+def test_a_name_for_each_row_makes_no_large_table(roles: Roles) -> None:
+    """Records that each have a column of their own are refused before a table is made of them."""
+    with pytest.raises(RequestError, match="is not a column") as caught:
+        read({"dataframe_records": [{f"x{n}": 1} for n in range(1000)]}, roles, maximum_rows=1000)
+    assert len(caught.value.problems) == MAXIMUM_PROBLEMS

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipelines.features import Roles, conform
-from pipelines.serving.schema import RequestError, check_columns
+from pipelines.serving.schema import RequestError, as_frame, check_columns
 
 GOOD: dict[str, list[Any]] = {
     "carrier": ["AA", None],
@@ -16,19 +16,26 @@ GOOD: dict[str, list[Any]] = {
 }
 
 
+def test_cells_come_plain_and_in_order(roles: Roles) -> None:
+    """Checked cells are floats, text and None, in the order in which the model reads them."""
+    found = check_columns(GOOD, roles)
+    assert found == {"delay": [1.0, None], "seats": [1.0, 2.5], "carrier": ["AA", None]}
+    assert list(found) == ["delay", "seats", "carrier"]
+    assert [type(cell) for cell in found["seats"]] == [float, float]
+
+
 def test_rows_come_as_the_model_reads_them(roles: Roles) -> None:
-    """Checked rows are what conform makes of them: order, types and missing cells."""
-    rows = check_columns(GOOD, roles)
+    """A frame of checked cells is what conform makes of them: order, types, missing cells."""
+    rows = as_frame(check_columns(GOOD, roles), roles)
     expected = conform(pd.DataFrame(GOOD), roles)
     pd.testing.assert_frame_equal(rows, expected)
-    assert list(rows.columns) == ["delay", "seats", "carrier"]
 
 
 def test_nan_is_null(roles: Roles) -> None:
     """NaN, which MLflow's clients send for a missing cell, is a missing cell in any column."""
-    rows = check_columns(GOOD | {"delay": [np.nan, 0.0], "carrier": [np.nan, "AA"]}, roles)
-    assert rows["delay"].isna().tolist() == [True, False]
-    assert rows["carrier"].isna().tolist() == [True, False]
+    found = check_columns(GOOD | {"delay": [np.nan, 0.0], "carrier": [np.nan, "AA"]}, roles)
+    assert found["delay"] == [None, 0.0]
+    assert found["carrier"] == [None, "AA"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,7 @@ def test_nan_is_null(roles: Roles) -> None:
     [
         ({"delay": ["secret", 1.0]}, "delay", "delay is a finite number or null"),
         ({"delay": [[1.0], 1.0]}, "delay", "delay is a finite number or null"),
+        ({"delay": [-1.1e30, 1.0]}, "delay", "delay is a finite number or null, at most 1e+30"),
         ({"delay": [float("inf"), 1.0]}, "delay", "delay is a finite number or null"),
         ({"delay": [10**400, 1.0]}, "delay", "delay is a finite number or null"),
         ({"carrier": [1, "AA"]}, "carrier", "carrier is text or null"),
