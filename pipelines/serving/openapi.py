@@ -140,9 +140,11 @@ _503 = {"503": {"description": "Not ready, or too much to do", "content": _PROBL
 
 
 def _record(served: Served) -> dict[str, Any]:
-    number = {"type": "number", "nullable": True, "minimum": -LARGEST, "maximum": LARGEST}
+    bounded = {"type": "number", "nullable": True, "minimum": -LARGEST, "maximum": LARGEST}
+    # True and false are numbers to a model, and a table of them is sent as it is.
+    number = {"anyOf": [bounded, {"type": "boolean"}]}
     text = {"type": "string", "nullable": True}
-    kinds = dict.fromkeys(served.roles.numeric, number)
+    kinds: dict[str, Any] = dict.fromkeys(served.roles.numeric, number)
     kinds |= dict.fromkeys(served.roles.categorical, text)
     return {
         "type": "object",

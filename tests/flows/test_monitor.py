@@ -32,10 +32,18 @@ TIDEGATE = [sys.executable, "-c", "from flows.cli import main; main()"]
 ROWS = 400
 
 
-def ask(folder: Path, name: str, seed: int = 0, *, version: str = "1", **shift: float) -> None:
+def ask(
+    folder: Path,
+    name: str,
+    seed: int = 0,
+    *,
+    version: str = "1",
+    count: int = ROWS,
+    **shift: float,
+) -> None:
     """Log rows of the project's table as if they had been asked about just now."""
     project = Project.load(folder)
-    rows = pd.read_csv(folder / "flights.csv").sample(ROWS, random_state=seed)
+    rows = pd.read_csv(folder / "flights.csv").sample(count, random_state=seed)
     rows = rows.drop(columns=["flight_id", "scheduled_departure"])
     for column, factor in shift.items():
         rows[column] = rows[column] * factor
@@ -214,6 +222,34 @@ def test_what_is_gone_is_a_finding(tidegate: Command, serving: Any) -> None:
     assert lost.rows == ROWS
     assert lost.decision is None
     assert [check["id"] for check in lost.reports["drift"]["checks"]] == ["version.gone"]
+
+
+@pytest.mark.live
+def test_a_window_of_one_row_stays_open(tidegate: Command, serving: Any) -> None:
+    """One row is too few to tell, which is no pass; the next window begins where it did."""
+    folder = serving.folder
+    ask(folder, "one", count=1)
+    first = tidegate("monitor", "--project", folder, "--json")
+    assert first.code == 1
+    assert any("Too few to tell" in reason for reason in first.document["reasons"])
+    assert first.document["decision"]["action"] in ("nothing", "alert")
+    ask(folder, "more", 1)
+    second = tidegate("monitor", "--project", folder, "--json").document
+    assert second["window"]["rows"] == ROWS + 1
+    assert second["window"]["since"] == first.document["window"]["since"]
+
+
+@pytest.mark.live
+def test_a_reference_that_is_gone_is_a_finding(tidegate: Command, serving: Any) -> None:
+    """Without the sample beside the version nothing can be compared, and that is said."""
+    folder = serving.folder
+    ask(folder, "one")
+    (sample,) = (folder / ".tidegate").rglob("reference.parquet")
+    sample.unlink()
+    ended = tidegate("monitor", "--project", folder, "--json")
+    assert ended.code == 1
+    assert any(reason.startswith("reference.missing:") for reason in ended.document["reasons"])
+    assert ended.document["decision"]["action"] == "alert"
 
 
 def window(**more: Any) -> WindowRecord:
