@@ -128,7 +128,9 @@ def accuracies(history: Sequence[Mapping[str, Any]]) -> list[Point]:
 
 def _verdict(window: Mapping[str, Any]) -> str:
     found = {report.get("verdict") for report in window["reports"].values()}
-    if "failed" in found:
+    action = (window["decision"] or {}).get("action", "nothing")
+    # What led to it may be a closed window, which late labels have shown to be bad.
+    if "failed" in found or action != "nothing":
         return "failed"
     # Too few labels to judge performance by is no fault of the window.
     return "error" if window["reports"].get("drift", {}).get("verdict") == "error" else "passed"

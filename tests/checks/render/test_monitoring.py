@@ -53,3 +53,10 @@ def test_accuracy_has_its_interval() -> None:
 def test_a_page_before_the_first_window() -> None:
     """Where nothing was judged yet, the page says so."""
     assert "Nothing was judged yet." in monitoring_page("flights", [])
+
+
+def test_a_window_that_led_to_something_is_not_green() -> None:
+    """What late labels showed of a closed window colours the one that acts on it."""
+    quiet, acting = window(), window() | {"decision": {"action": "retrain", "reasons": []}}
+    assert '<header class="passed">' in monitoring_page("flights", [acting, quiet])
+    assert '<header class="failed">' in monitoring_page("flights", [quiet, acting])
