@@ -215,7 +215,8 @@ def _open_parquet(path: Path, size: int) -> "_Opened":
 
     def frames() -> "Iterator[pd.DataFrame]":
         try:
-            with parquet.ParquetFile(path) as file:
+            # Buffered beforehand, every column of every group would be held to the end.
+            with parquet.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(batch_size=size):
                     table = pa.Table.from_batches([batch])
                     yield whole(table.replace_schema_metadata(schema.metadata).to_pandas())
