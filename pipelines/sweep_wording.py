@@ -12,6 +12,7 @@ _ENDS = {
     "trials": "all its trials were used",
     "seconds": "its time was up",
     "no improvement": "nothing better was found for too long",
+    "target score": "a configuration was good enough",
     "interrupted": "it was interrupted",
 }
 

@@ -18,6 +18,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -218,8 +219,13 @@ class Network(Learner):
         """Draw the first weights, uniform in bounds that keep the variance of the layers [1]_."""
         if self.units:
             raise RuntimeError("a snapshot does not learn: advance the network it was taken from")
+        from sklearn.utils._param_validation import validate_parameter_constraints
+
         settings = self._classifier
-        settings._validate_params()
+        # As `_validate_params` does, without reading the signature of the class once a trial.
+        validate_parameter_constraints(
+            settings._parameter_constraints, vars(settings), type(settings).__name__
+        )
         hidden = [int(width) for width in np.atleast_1d(settings.hidden_layer_sizes)]
         self._classes = np.asarray(rows.classes)
         # Of two classes the second has the only output.
@@ -284,19 +290,28 @@ class _Batch:
     """The values of every layer, and the gradient of the loss by them, for so many rows."""
 
     def __init__(self, layers: list[Floats], activation: str, size: int) -> None:
-        inputs = np.ones((size, len(layers[0])), np.float32)
+        inputs = np.empty((size, len(layers[0])), np.float32)
         self.features = inputs[:, :-1]
-        self._taken = np.empty(self.features.shape, np.float32)
         self.layers = layers
-        self._values = [inputs.T]
-        for layer in layers[:-1]:
-            self._values.append(np.ones((layer.shape[1] + 1, size), np.float32))
-        self._hidden = [values[:-1] for values in self._values[1:]]
-        self._zeros = [np.zeros_like(hidden) for hidden in self._hidden]
-        self._outputs = np.empty((layers[-1].shape[1], size), np.float32)
+        widths = [layer.shape[1] for layer in layers]
+        hidden = [np.empty((width + 1, size), np.float32) for width in widths[:-1]]
+        self._values = [inputs.T, *hidden]
+        for values in self._values:
+            values[-1] = 1
+        self._hidden = [values[:-1] for values in hidden]
+        zeros = np.zeros((max(widths), size), np.float32)
+        self._zeros = [zeros[:width] for width in widths[:-1]]
+        self._outputs = np.empty((widths[-1], size), np.float32)
         self._by_row = np.empty(size, np.float32)
-        self._deltas = [np.empty_like(values) for values in (*self._hidden, self._outputs)]
         self._activate, self._derive = _ACTIVATIONS[activation]
+
+    @cached_property
+    def _taken(self) -> Floats:
+        return np.empty(self.features.shape, np.float32)
+
+    @cached_property
+    def _deltas(self) -> list[Floats]:
+        return [np.empty_like(values) for values in (*self._hidden, self._outputs)]
 
     def take(self, X: Floats, rows: NDArray[np.intp]) -> None:
         """Take the features of these rows."""

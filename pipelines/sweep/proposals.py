@@ -71,7 +71,10 @@ class Proposer:
                 optuna.create_study(
                     direction="maximize",
                     sampler=optuna.samplers.TPESampler(
-                        n_startup_trials=0, seed=seed_of(settings.seed, place, rung)
+                        n_startup_trials=0,
+                        seed=seed_of(settings.seed, place, rung),
+                        # No trial of a study is ever running, and a look for them takes long.
+                        constant_liar=False,
                     ),
                 )
                 for rung in range(rungs[name])

@@ -29,7 +29,7 @@ there are few at first, and then as many as one for so many whose results are kn
 DISPATCH_SECONDS = 1e-3
 """Planned cost of a job beside its fitting: no job costs nothing."""
 
-Stopped = Literal["trials", "seconds", "no improvement", "interrupted"]
+Stopped = Literal["trials", "seconds", "no improvement", "target score", "interrupted"]
 """Why a sweep ended."""
 
 
@@ -180,7 +180,7 @@ class Search:
         self._best_rank: Rank = WORST
 
     def run(self) -> None:
-        """Work off the budget: trials, seconds, or no improvement, whichever ends first."""
+        """Work off the budget, or until it is good enough or no better; whichever ends first."""
         while True:
             self._fill()
             if not self._flights:
@@ -190,6 +190,10 @@ class Search:
                 self.stopped = "seconds"
                 break
             self._take_in(flight)
+            if self._good_enough(run := self._runs[flight.job.number]):
+                run.state = "FINISHED"
+                self.stopped = "target score"
+                break
         self.close()
 
     def close(self) -> None:
@@ -199,6 +203,8 @@ class Search:
             flight
             for flight in sorted(self._flights)
             if (flight.job.number, flight.job.rung) in self._arrived
+            # What came in by chance must not decide which of two good ones wins.
+            and self.stopped != "target score"
         ]
         self._flights, self._ready = [], []
         for flight in came_in:
@@ -206,6 +212,7 @@ class Search:
         why = {
             "seconds": f"the sweep's {self.settings.timeout_seconds or 0:g} s were up",
             "interrupted": "the sweep was interrupted",
+            "target score": "another was good enough",
         }.get(self.stopped, "")
         for number in sorted(self._runs.keys() - self._told):
             run = self._runs[number]
@@ -369,6 +376,8 @@ class Search:
             scoring=self.settings.scoring,
             patience=self.settings.patience,
             max_epochs=self.settings.max_epochs,
+            # The first folds alone may be lucky ones.
+            target=None if self.settings.folds else self.settings.target_score,
             seconds=self.settings.trial_seconds,
             memory_mb=self.settings.trial_memory_mb,
         )
@@ -470,6 +479,12 @@ class Search:
         if not sum(self._reached.values()) % (1 + len(self._runs) // 50):
             self._tell_of_the_hopeless(ladder)
         self._on_progress(self._progress())
+
+    def _good_enough(self, run: Run) -> bool:
+        target = self.settings.target_score
+        if target is None or run.state == "FAILED" or run.top is None:
+            return False
+        return run.top.score >= target and run.units >= self.settings.folds
 
     def _rank(self, run: Run) -> None:
         """See whether a trial is the best now, and who is when one that was has failed."""

@@ -89,6 +89,11 @@ class TrainSettings(BaseModel):
         ge=1,
         description="End after so many new configurations without a better score.",
     )
+    target_score: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="End as soon as a configuration scores so much; a network learns no further.",
+    )
     max_failures: int = Field(
         10, ge=1, description="Trials that may fail by an error of the code before the sweep does."
     )

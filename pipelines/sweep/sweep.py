@@ -56,7 +56,8 @@ class SweepResult:
     spent : dict of str to float
         Seconds in the workers, by family.
     stopped : str
-        Why it ended: ``trials``, ``seconds``, ``no improvement`` or ``interrupted``.
+        Why it ended: ``trials``, ``seconds``, ``no improvement``, ``target score`` or
+        ``interrupted``.
     seconds : float
         Wall clock, preprocessing and what it took before it was resumed included.
     scoring : str

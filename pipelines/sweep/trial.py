@@ -123,6 +123,8 @@ class Job:
         Units without a better point after which a trial measured at each unit ends.
     max_epochs : int
         Of a family whose resource they are: what each fold is given.
+    target : float or None
+        The score that is good enough: a trial measured at each unit ends there.
     refit : bool
         Learn from every training row, and measure nothing.
     checkpoint : bytes or None
@@ -143,6 +145,7 @@ class Job:
     scoring: str
     patience: int
     max_epochs: int
+    target: float | None = None
     refit: bool = False
     checkpoint: bytes | None = None
     seconds: float | None = None
@@ -158,7 +161,7 @@ class Outcome:
     number, rung : int
         The job's.
     state : str
-        PAUSED at the rung; FINISHED: at the top, or no better for too long; FAILED.
+        PAUSED at the rung; FINISHED: at the top, no better for too long or good enough; FAILED.
     points : tuple of Point
         Measured in this job.
     seconds : float
@@ -404,10 +407,10 @@ def _fit(
     Point
         Its point.
     bool
-        Whether it was no better for too long.
+        Whether it needs no more: it was no better for too long, or is good enough.
     """
     best, top = standing
-    known, tired = top, False
+    known, ended = top, False
     stepwise = data.families[job.family].resource == "epochs"
     for units in range(learner.units + 1, to + 1) if stepwise else (to,):
         if top is not None and best is None:
@@ -417,8 +420,11 @@ def _fit(
         points.append(point)
         if top is None or point.rank > top.rank:
             best, top = None, point
+            if stepwise and job.target is not None and point.score >= job.target:
+                ended = True
+                break
         elif stepwise and units - top.epoch >= job.patience:
-            tired = True
+            ended = True
             break
         if job.seconds is not None and time.perf_counter() - began > job.seconds:
             raise OvertimeError(f"longer than {job.seconds:g} s")
@@ -430,7 +436,7 @@ def _fit(
         points[place] = top
     if points and points[-1].epoch == to and points[-1].train_score is None:
         points[-1] = points[-1]._replace(train_score=_train_score(learner, data, job.scoring))
-    return best, top, tired
+    return best, top, ended
 
 
 def _measure(learner: Learner, data: Data, scoring: str, units: int) -> Point:

@@ -84,6 +84,7 @@ def test_importance_is_told_when_there_is_some() -> None:
         ("trials", "all its trials were used"),
         ("seconds", "its time was up"),
         ("no improvement", "nothing better was found for too long"),
+        ("target score", "a configuration was good enough"),
         ("interrupted", "it was interrupted"),
     ],
 )

@@ -18,7 +18,7 @@ References
 import heapq
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from statistics import geometric_mean
@@ -33,7 +33,7 @@ from pipelines.models.mlp import MLP
 from pipelines.models.space import Value
 from pipelines.sweep import proposals
 from pipelines.sweep.journal import Journal
-from pipelines.sweep.search import Progress, Search
+from pipelines.sweep.search import Search
 from pipelines.sweep.settings import TrainSettings
 from pipelines.sweep.trial import Job, Outcome, Point
 from pipelines.sweep.workers import Lost
@@ -188,6 +188,9 @@ class Simulator:
             points.append(point)
             if top is None or point.rank > top.rank:
                 top = point
+                if job.target is not None and point.score >= job.target:
+                    ended = True
+                    break
             elif point.epoch - top.epoch >= job.patience:
                 ended = True
                 break
@@ -219,10 +222,6 @@ class Memory(Journal):
         self._kept.pop((number, rung), None)
 
 
-class _Reached(Exception):  # noqa: N818 (it is no error)
-    """The score that was searched for is there."""
-
-
 class Found(NamedTuple):
     """What came of a search: epochs that its workers had time for, and the best score."""
 
@@ -231,18 +230,9 @@ class Found(NamedTuple):
     reached: bool
 
 
-def search(recorded: Recorded, *, seed: int, target: float = 2.0, **settings: Any) -> Found:
+def search(recorded: Recorded, *, seed: int, **settings: Any) -> Found:
     """Search until the target is reached or the budget is spent."""
     executor = Simulator(recorded)
-    best = 0.0
-
-    def look(progress: Progress) -> None:
-        nonlocal best
-        if progress.best is not None and progress.best.score is not None:
-            best = progress.best.score
-            if best >= target:
-                raise _Reached
-
     terms = TrainSettings(
         **{
             "families": ("mlp",),
@@ -253,8 +243,8 @@ def search(recorded: Recorded, *, seed: int, target: float = 2.0, **settings: An
             **settings,
         }
     )
-    with TemporaryDirectory() as folder, Memory(Path(folder), {}) as journal, suppress(_Reached):
-        Search(
+    with TemporaryDirectory() as folder, Memory(Path(folder), {}) as journal:
+        made = Search(
             terms,
             {"mlp": MLP()},
             rows=recorded.rows,
@@ -263,15 +253,17 @@ def search(recorded: Recorded, *, seed: int, target: float = 2.0, **settings: An
             executor=executor,
             journal=journal,
             on_trial=lambda trial, best: None,
-            on_progress=look,
-        ).run()
-    return Found(executor.clock * executor.count, best, best >= target)
+            on_progress=lambda progress: None,
+        )
+        made.run()
+    score = made.best().trial().score or 0.0
+    return Found(executor.clock * executor.count, score, made.stopped == "target score")
 
 
 def epochs_to_target(name: str, **settings: Any) -> float:
     """Return the expected running time [2]_: the epochs of every search, by those that hit."""
     recorded = table(name)
-    found = [search(recorded, seed=n, target=recorded.target, **settings) for n in SEEDS]
+    found = [search(recorded, seed=n, target_score=recorded.target, **settings) for n in SEEDS]
     return sum(each.epochs for each in found) / max(0.5, sum(each.reached for each in found))
 
 

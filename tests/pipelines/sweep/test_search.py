@@ -396,6 +396,55 @@ def test_the_trials_end_first(swept: Callable[..., Swept]) -> None:
     assert len(found.trials) == 5
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("families", [("mlp",), ("linear",), ("mlp", "linear", "boosting")])
+def test_the_target_score_ends_it(
+    swept: Callable[..., Swept], families: tuple[str, ...], deterministic: bool
+) -> None:
+    """The first trial that scores enough wins, and nothing that comes after it is told."""
+    given = {"families": families, "trials": 300, "deterministic": deterministic}
+    found = swept(target_score=0.8, **given)
+    assert found.search.stopped == "target score"
+    assert found.trials[found.winner].state == "FINISHED"
+    assert not found.trials[found.winner].error
+    good = [trial.number for trial in found.trials if trial.state != "FAILED" and trial.score]
+    assert [n for n in good if found.trials[n].score >= 0.8] == [found.winner]
+    assert len(found.trials) < 300
+    assert sorted(trial.number for trial in found.told) == list(range(len(found.trials)))
+    late = [trial for trial in found.trials if trial.error == "another was good enough"]
+    assert late
+
+
+def test_the_target_score_on_any_number_of_workers(swept: Callable[..., Swept]) -> None:
+    """Which of several good ones wins is the plan's to say, and not the clock's."""
+    given = {"families": ("mlp", "linear"), "trials": 300, "target_score": 0.7}
+    alone = swept(**given)
+    for seed in range(12):
+        assert swept(Here(1 + seed, seed=seed), **given).facts == alone.facts
+
+
+def test_the_target_score_is_of_all_folds(swept: Callable[..., Swept]) -> None:
+    """A mean over the first folds does not end the sweep; that over all of them does."""
+
+    def lucky(job: Job) -> Outcome:
+        assert job.target is None
+        score = 0.9 if job.units < 9 else 0.5 + job.number / 100
+        points = (Point(job.units, 0.5, score, score),)
+        state = "FINISHED" if job.final else "PAUSED"
+        return Outcome(job.number, job.rung, state, points, 0.1, checkpoint=b"1")
+
+    found = swept(Here(fit=lucky), folds=9, families=("linear",), target_score=0.6, trials=100)
+    assert found.search.stopped == "target score"
+    (good,) = (trial for trial in found.trials if trial.units == 9 and trial.score >= 0.6)
+    assert good.state == "FINISHED"
+    assert good.number >= 10
+
+
+def test_a_target_out_of_reach(swept: Callable[..., Swept]) -> None:
+    """It changes nothing."""
+    assert swept(target_score=2.0).facts == swept().facts
+
+
 def test_the_seconds_end_first(swept: Callable[..., Swept]) -> None:
     """When the time is up what ran is stopped, and everything that came in before it counts."""
     slow = Here(3)

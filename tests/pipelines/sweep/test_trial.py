@@ -221,6 +221,21 @@ def test_the_same_job_the_same_outcome(data: Data) -> None:
     assert replace(first, seconds=0) == replace(second, seconds=0)
 
 
+def test_the_target_ends_it(data: Data) -> None:
+    """A trial that is good enough learns no further, and is handed out as it is then."""
+    whole = run(job(units=9, final=False, patience=100), data)
+    target = max(point.score for point in whole.points[:4])
+    outcome = run(job(units=9, final=False, patience=100, target=target), data)
+    assert outcome.state == "FINISHED"
+    reached = next(point.epoch for point in whole.points if point.score >= target)
+    assert known(outcome) == known(whole)[:reached]
+    assert outcome.points[-1].train_score is not None
+    probabilities = model_of(outcome).predict_proba(data.X_validation)
+    assert data.score("accuracy", data.codes_validation, probabilities) == target
+    beyond = run(job(units=9, final=False, patience=100, target=2.0), data)
+    assert known(beyond) == known(whole)
+
+
 def test_patience(data: Data) -> None:
     """A network stops so many epochs after its best one, also when that was at a lower rung."""
     for checkpoint, units in ((None, 1000), (run(job(units=3, final=False), data).checkpoint, 999)):

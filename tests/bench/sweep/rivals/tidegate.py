@@ -145,7 +145,8 @@ class Tidegate(Contestant):
     """`pipelines.sweep.sweep.sweep`, each trial logged by `pipelines.tracking.Tracker`.
 
     It is given the matrices that the others are given, in the place of its own preprocessing. A
-    score counts once it has come back to the driver.
+    score counts once it has come back to the driver. It is told the target as its user would tell
+    it, by ``train.target_score``: a trial ends at the epoch that reaches it.
     """
 
     sort = "tidegate"
@@ -181,7 +182,7 @@ class Tidegate(Contestant):
         # Raised anew of a sweep that was stopped before it had taken in a single trial.
         with suppress(KeyboardInterrupt):
             self._frames.sweep(
-                settings(task.seed, timeout_seconds=task.seconds),
+                settings(task.seed, timeout_seconds=task.seconds, target_score=task.target),
                 task.scratch / "sweep",
                 Watched(self._executor, task, self._table),
                 on_trial=lambda trial, best: self._tracker.log_trial(self._run, trial),
