@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect.events import emit_event
 
@@ -30,13 +31,12 @@ def settle(session: Session, store: Windows) -> None:
     again: the next window decides anew.
     """
     ledger = session.tracker.ledger(session.project.model)
-    entries = ledger.entries()
-    told = {e.details.get("window") for e in entries if e.event == "decision"}
+    told = _told(session)
     # Older ones were seen by every monitor since.
     for record in store.records(session.project.model, limit=10):
         if record.decision is not None and record.id not in told:
             _enter(session, record)
-    for ticket in open_tickets(entries):
+    for ticket in open_tickets(ledger.entries()):
         ledger.append(
             "retrained",
             version=ticket.version,
@@ -88,11 +88,23 @@ def decide_on(session: Session, reports: Mapping[str, Report], standing: Standin
 @network_stage("record the window")
 def record(session: Session, store: Windows, found: WindowRecord) -> bool:
     """Keep a window and its decision; say whether it was new, so that nothing is done twice."""
-    if not store.add(found):
+    if not store.add(found) and not _own(store, found):
         return False
-    if found.decision is not None:
+    if found.decision is not None and found.id not in _told(session):
         _enter(session, found)
     return True
+
+
+def _own(store: Windows, found: WindowRecord) -> bool:
+    """Say whether this run kept the window, in a try that failed before the ledger had it."""
+    kept = {each.id: each.run_id for each in store.records(found.model, found.version)}
+    return found.run_id is not None and kept.get(found.id) == found.run_id
+
+
+def _told(session: Session) -> set[Any]:
+    """Return the windows whose decision is in the ledger."""
+    entries = session.tracker.ledger(session.project.model).entries()
+    return {entry.details.get("window") for entry in entries if entry.event == "decision"}
 
 
 def _enter(session: Session, found: WindowRecord) -> None:

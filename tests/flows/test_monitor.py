@@ -23,6 +23,8 @@ from checks.policy import Action, Decision, Reason
 from flows.decision import open_tickets, record, settle
 from flows.project import Project
 from flows.session import Session
+from pipelines.errors import ServiceError
+from pipelines.ledger import Ledger
 from pipelines.promotion import promote
 from pipelines.serving.log import Answer, Label, PredictionLog, log_url
 from pipelines.windows import WindowRecord, Windows
@@ -276,6 +278,32 @@ def test_a_window_is_decided_once(serving: Any) -> None:
         assert record.fn(session, store, window())
         assert not record.fn(session, store, replace(window(), rows=1))
     assert [each["action"] for each in decisions(serving)] == ["alert"]
+
+
+def test_a_window_whose_line_failed_is_told_by_the_next_try(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that kept a window goes on with it, whether the ledger took its line or not."""
+    session = Session(Project.load(serving.folder))
+    own = window(run_id="a" * 32)
+    append = Ledger.append
+
+    def lost(self: Ledger, *given: Any, **more: Any) -> Any:
+        raise ServiceError("It answers.", found="nothing", next_move="try again")
+
+    def unheard(self: Ledger, *given: Any, **more: Any) -> Any:
+        append(self, *given, **more)
+        lost(self)
+
+    with Windows.open(log_url(session.project.serve, session.project.state)) as store:
+        for failing in (lost, unheard):
+            monkeypatch.setattr(Ledger, "append", failing)
+            with pytest.raises(ServiceError):
+                record.fn(session, store, own)
+        monkeypatch.setattr(Ledger, "append", append)
+        assert record.fn(session, store, own)
+        assert not record.fn(session, store, replace(own, run_id="b" * 32))
+    assert [each["window"] for each in decisions(serving)] == [own.id]
 
 
 def test_what_was_cut_short_is_settled(serving: Any) -> None:
