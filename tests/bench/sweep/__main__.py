@@ -54,6 +54,7 @@ def main() -> None:
         names = given.tables or (QUICK if given.quick else tuple(tables.TABLES))
         if given.targets:
             names = tuple(tables.TABLES)
+        results: dict[str, Any]
         shapes = {name: tables.write(name, work / name) for name in names}
         if given.targets:
             # Workers that are spawned read their environment anew.
@@ -67,7 +68,14 @@ def main() -> None:
             entries = tuple(entry for entry in (*ENTRIES, *VARIANTS) if entry.name in given.only)
         seeds = range(1 if given.quick else given.seeds)
         store = migrated(work)
-        results: dict[str, Any] = {
+        if given.cost:
+            # What was raced is another measurement, and stays as it is.
+            results = json.loads(RESULTS.read_text())
+            results["cost"] = _cost(work, store)
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            print(report.write(results, report.PAGE))
+            return
+        results = {
             "busy": os.getloadavg()[0],
             "versions": packages(LIBRARIES, True) | packages(RIVALS, False),
             "seeds": [],
@@ -96,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-sweep", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, the digits alone")
     parser.add_argument("--targets", action="store_true", help="compute the targets anew")
+    parser.add_argument("--cost", action="store_true", help="cost and scaling alone, anew")
     parser.add_argument("--variants", action="store_true", help="race other ways to set rivals up")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contestants, as module:Class")
     parser.add_argument("--tables", nargs="+", choices=tuple(tables.TABLES), help="data sets")

@@ -194,7 +194,8 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
         )
     lines = [
         f"A sweep of {cost['trials']} trials and {cost['epochs']:,} epochs on {cost['table']}. The "
-        f"trials are {'' if cost['same_trials'] else '**not** '}the same on one worker and on two.",
+        f"trials are {'' if cost['same_trials'] else '**not** '}the same on one worker and on two. "
+        f"Each figure is the least of {cost['rounds']}, taken by turns.",
         "",
         "| | seconds | ratio | asked | kept |",
         "|:--|--:|--:|--:|:-:|",
