@@ -192,10 +192,12 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
                 share >= DASK_ASKED,
             )
         )
+    spread = max(max(walls) / min(walls) for walls in cost["walls"].values()) - 1
     lines = [
         f"A sweep of {cost['trials']} trials and {cost['epochs']:,} epochs on {cost['table']}. The "
         f"trials are {'' if cost['same_trials'] else '**not** '}the same on one worker and on two. "
-        f"Each figure is the least of {cost['rounds']}, taken by turns.",
+        f"Each figure is the least of {cost['rounds']}, taken by turns. The same was up to "
+        f"{spread:.0%} slower in another round: a ratio is no surer than that.",
         "",
         "| | seconds | ratio | asked | kept |",
         "|:--|--:|--:|--:|:-:|",
