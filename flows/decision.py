@@ -31,12 +31,13 @@ def settle(session: Session, store: Windows) -> None:
     again: the next window decides anew.
     """
     ledger = session.tracker.ledger(session.project.model)
-    told = _told(session)
+    entries = ledger.entries()
+    told = _told(entries)
     # Older ones were seen by every monitor since.
     for record in store.records(session.project.model, limit=10):
         if record.decision is not None and record.id not in told:
             _enter(session, record)
-    for ticket in open_tickets(ledger.entries()):
+    for ticket in open_tickets(entries):
         ledger.append(
             "retrained",
             version=ticket.version,
@@ -88,9 +89,11 @@ def decide_on(session: Session, reports: Mapping[str, Report], standing: Standin
 @network_stage("record the window")
 def record(session: Session, store: Windows, found: WindowRecord) -> bool:
     """Keep a window and its decision; say whether it was new, so that nothing is done twice."""
-    if not store.add(found) and not _own(store, found):
+    is_new = store.add(found)
+    if not is_new and not _own(store, found):
         return False
-    if found.decision is not None and found.id not in _told(session):
+    ledger = session.tracker.ledger(session.project.model)
+    if found.decision is not None and (is_new or found.id not in _told(ledger.entries())):
         _enter(session, found)
     return True
 
@@ -101,9 +104,8 @@ def _own(store: Windows, found: WindowRecord) -> bool:
     return found.run_id is not None and kept.get(found.id) == found.run_id
 
 
-def _told(session: Session) -> set[Any]:
+def _told(entries: Sequence[Entry]) -> set[Any]:
     """Return the windows whose decision is in the ledger."""
-    entries = session.tracker.ledger(session.project.model).entries()
     return {entry.details.get("window") for entry in entries if entry.event == "decision"}
 
 
