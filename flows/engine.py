@@ -7,13 +7,13 @@ core while the libraries are imported. With ``PREFECT_API_URL`` set nothing is s
 Nothing here imports Prefect before the environment is set: Prefect reads it once.
 """
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -104,7 +104,7 @@ class Engine:
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/health", timeout=5.0).close()
-            except (urllib.error.URLError, OSError) as err:
+            except (OSError, http.client.HTTPException, ValueError) as err:
                 stopped = self._process is not None and self._process.poll() is not None
                 if stopped or time.monotonic() > deadline:
                     raise ServiceError(

@@ -1,5 +1,6 @@
 """MLflow's store: opened, made when it is new, and its errors told as ours."""
 
+import http.client
 import logging
 import os
 import re
@@ -74,7 +75,14 @@ def asking(uri: str, rule: str) -> Iterator[None]:
         yield
     except TidegateError:
         raise
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError, OSError) as err:
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        sqlite3.Error,
+        ImportError,
+        OSError,
+        http.client.HTTPException,
+    ) as err:
         found = _first_line(_cause(err))
         raise ServiceError(
             rule, found=f"{masked(uri)}: {masked(found)}", next_move=_next_move(uri, found)

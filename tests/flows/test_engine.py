@@ -1,10 +1,14 @@
 """The Prefect API that flows report to."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -29,7 +33,7 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return bool(json.load(answer))
-    except OSError:
+    except (OSError, http.client.HTTPException):  # the latter when it ends amid an answer
         return False
 
 
@@ -66,6 +70,40 @@ def test_users_server_is_named_when_it_is_away(
     assert "http://127.0.0.1:9/api" in str(caught.value)
     assert "PREFECT_API_URL" in caught.value.next_move
     assert not (tmp_path / "prefect").exists()
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1 2"])
+def test_a_port_that_is_something_else_is_named(
+    said: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever listens there and is no Prefect is told as an address to mend."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):  # the listener is closed
+                while True:
+                    with other.accept()[0] as connection:
+                        connection.recv(4096)
+                        connection.sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}/api"
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        monkeypatch.setattr("flows.engine.ANSWER_SECONDS", 0.1)
+        with Engine(tmp_path) as engine, pytest.raises(ServiceError, match="PREFECT_API") as caught:
+            engine.wait()
+    assert url in caught.value.found
+
+
+def test_an_address_without_a_scheme_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PREFECT_API_URL that is no URL is told like a server that is away."""
+    monkeypatch.setenv("PREFECT_API_URL", "prefect.example/api")
+    monkeypatch.setattr("flows.engine.ANSWER_SECONDS", 0.1)
+    with Engine(tmp_path) as engine, pytest.raises(ServiceError, match="PREFECT_API_URL") as caught:
+        engine.wait()
+    assert "prefect.example/api" in caught.value.found
 
 
 def test_unwritable_home_is_a_service_error(

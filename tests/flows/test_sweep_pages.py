@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -135,7 +134,7 @@ def pages(tracker: Tracker, folder: Path) -> "tuple[subprocess.Popen[bytes], str
         try:
             with urlopen(f"{address}/health"):
                 return process, address
-        except URLError:
+        except OSError:
             time.sleep(0.1)
     os.killpg(process.pid, signal.SIGKILL)
     raise AssertionError("MLflow's pages do not answer")

@@ -1,5 +1,6 @@
 """infra/prefect.yaml on a real Prefect server with a real worker, both on loopback."""
 
+import http.client
 import json
 import os
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,7 +130,7 @@ def deployed(api: str, prefect: Prefect) -> dict[str, Any]:
 def _answers(url: str) -> bool:
     try:
         urllib.request.urlopen(f"{url}/health", timeout=5).close()
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):
         return False
     return True
 

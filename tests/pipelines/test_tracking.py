@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -360,6 +361,22 @@ def test_a_server_that_never_answers_is_given_up(
         with pytest.raises(ServiceError, match="timed out") as caught:
             Tracker.open(TrackingSettings(uri=uri), tmp_path, "flights")
     assert "secret" not in str(caught.value)
+
+
+def test_a_port_that_is_something_else_is_named(tmp_path: Path) -> None:
+    """Whatever listens there and does not speak HTTP is told as an address to mend."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            with other.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        uri = f"http://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ServiceError, match=r"tracking\.uri") as caught:
+            Tracker.open(TrackingSettings(uri=uri), tmp_path, "flights")
+    assert uri in caught.value.found
 
 
 # -- runs ---------------------------------------------------------------------------------
