@@ -162,7 +162,7 @@ def sweep(
                 next_move="free some space or make the folder writable, "
                 "or set tracking.folder elsewhere",
             ) from err
-        # Before the folder goes: the workers have its files mapped.
+        # Before the folder goes: the workers have its files mapped, and NFS keeps those.
         stack.callback(executor.stop)
         executor.share(data)
         _rehearse(settings, families, chosen, data)

@@ -64,7 +64,7 @@ class Executor(Protocol):
         """Return what has ended; empty when nothing did within so many seconds."""
 
     def stop(self) -> None:
-        """Stop every job, and forget it."""
+        """Stop every job, and forget it; no worker has the sweep's files open any more."""
 
 
 class Workers:
@@ -90,7 +90,9 @@ class Workers:
         err: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        with without_interrupts():
+            for line in list(self._pids):
+                self._discard(line)
         self._server.close()
 
     @property
@@ -130,12 +132,11 @@ class Workers:
         return ended or self._stop_overdue()
 
     def stop(self) -> None:
-        """Kill every worker, whatever it is doing: none holds anything worth keeping."""
+        """Kill whoever is at work, which holds nothing worth keeping; the idle ones stay."""
         with without_interrupts():
-            for pid in self._pids.values():
-                os.kill(pid, signal.SIGKILL)
             for line in list(self._pids):
-                self._discard(line)
+                if line in self._busy or not _forgets(line):
+                    self._discard(line)
             self._busy.clear()
             self._until.clear()
 
@@ -175,8 +176,20 @@ def work(line: Connection) -> None:
     load = lru_cache(1)(load_data)
     with suppress(EOFError, OSError):
         while True:
-            folder, job = line.recv()
-            line.send(_run_within(job, load(folder)))
+            match line.recv():
+                case folder, job:
+                    line.send(_run_within(job, load(folder)))
+                case None:
+                    load.cache_clear()
+                    line.send(None)
+
+
+def _forgets(line: Connection) -> bool:
+    """Have an idle worker close the files of a sweep; say whether it is there to do so."""
+    with suppress(EOFError, OSError):
+        line.send(None)
+        return line.poll(GRACE_SECONDS) and line.recv() is None
+    return False
 
 
 def _run_within(job: Job, data: Data) -> Outcome:

@@ -49,7 +49,14 @@ def workers() -> Iterator[Workers]:
 @pytest.fixture(autouse=True)
 def _stopped(workers: Workers) -> Iterator[None]:
     yield
+    discard(workers)
+
+
+def discard(workers: Workers) -> None:
+    """Leave no worker, not even an idle one."""
     workers.stop()
+    for line in list(workers._pids):
+        workers._discard(line)
 
 
 @pytest.fixture
@@ -147,7 +154,7 @@ def test_gone_on_with_elsewhere(workers: Workers, quick: Job) -> None:
         points += outcome.points
         checkpoint = outcome.checkpoint
         seen.update(forked())
-        workers.stop()
+        discard(workers)
     assert len(seen) == 3
     assert isinstance(at_once, Outcome)
     assert [p[:3] for p in points] == [p[:3] for p in at_once.points]
@@ -263,6 +270,33 @@ def test_stop(workers: Workers, endless: Job, quick: Job) -> None:
     assert workers.idle == 2
     workers.submit(quick)
     assert isinstance(next_ended(workers), Outcome)
+
+
+def test_idle_ones_stay(workers: Workers, endless: Job, quick: Job, tmp_path: Path) -> None:
+    """Who has nothing to do is there for the next sweep, without the files of the last."""
+    workers.submit(endless)
+    workers.submit(quick)
+    assert isinstance(next_ended(workers), Outcome)
+    assert len(forked()) == 2
+    workers.stop()
+    (pid,) = forked()
+    assert str(tmp_path) not in Path(f"/proc/{pid}/maps").read_text()
+    workers.submit(quick)
+    assert isinstance(next_ended(workers), Outcome)
+    assert forked() == [pid]
+    assert str(tmp_path) in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_an_idle_one_that_died_is_replaced(workers: Workers, quick: Job) -> None:
+    """The end of a sweep finds it, so that the next one has no loss by it."""
+    workers.submit(quick)
+    assert isinstance(next_ended(workers), Outcome)
+    (pid,) = forked()
+    os.kill(pid, signal.SIGKILL)
+    workers.stop()
+    workers.submit(quick)
+    assert isinstance(next_ended(workers), Outcome)
+    assert forked() != [pid]
 
 
 def test_interrupts_are_the_drivers(workers: Workers, endless: Job) -> None:
