@@ -1,18 +1,21 @@
 """The workers of a Dask cluster: the same sweep on other machines.
 
-Dask carries jobs there and outcomes back. What a lost worker means is decided here, as it is for
-local workers: each job is bound to one worker, since Dask by itself would run it again on
-another, up to three times, and each could be that worker's end.
+Each worker has an actor of Dask's with the rows, which is asked to run one job after another.
+What a lost worker means is decided here, as it is for local workers: a job that is a task of
+Dask's would run again on another worker, up to three times, and each could be that worker's end.
+A task also costs its scheduler and both ends several times what a call of an actor does.
 """
 
+import asyncio
 import logging
 import queue
 import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import import_module
@@ -53,7 +56,6 @@ class _Sent:
     """A job on its way, and since when it has run at most."""
 
     job: Job
-    future: Any
     began: float | None = None
 
 
@@ -63,8 +65,10 @@ class _Worker:
 
     address: str
     threads: int
-    rows: Any = None
-    sent: dict[str, _Sent] = field(default_factory=dict)
+    crew: Any = None
+    actor: Any = None
+    turn: int = 0
+    sent: dict[int, _Sent] = field(default_factory=dict)
     leaving: bool = False
 
     @property
@@ -141,6 +145,7 @@ class Cluster:
         err: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
         # The scheduler forgets what a client asked for when it goes.
         self._opened.close()
 
@@ -158,7 +163,7 @@ class Cluster:
         for worker in self._workers.values():
             self._serve(worker)
         # A worker that is unlike the driver is better found out now than by its first job.
-        while any(worker.rows.status == "pending" for worker in self._workers.values()):
+        while any(worker.crew.status == "pending" for worker in self._workers.values()):
             self._take(_TICK_SECONDS)
 
     def submit(self, job: Job) -> None:
@@ -185,7 +190,9 @@ class Cluster:
         """Cancel every job, and forget it."""
         self._waiting.clear()
         for worker in self._workers.values():
-            self._cancel(worker)
+            if worker.sent:
+                worker.sent.clear()
+                self._begin(self._forget(worker, worker.turn))
 
     def _take(self, timeout: float) -> list[Outcome | Lost]:
         """Wait for news, and act on all there are; return what has ended."""
@@ -211,26 +218,36 @@ class Cluster:
         self._check()
         return ended
 
-    def _ended(self, address: str, key: str, result: Any) -> list[Outcome | Lost]:
+    def _ended(self, address: str, turn: int, result: Any) -> list[Outcome | Lost]:
         worker = self._workers.get(address)
-        if worker is None or key not in worker.sent:
+        if worker is None or turn not in worker.sent:
             return []
-        sent = worker.sent.pop(key)
         if isinstance(result, Outcome):
+            del worker.sent[turn]
             return [result]
-        if worker.rows.status in ("lost", "cancelled"):
+        if isinstance(result, str):
+            return [Lost(worker.sent.pop(turn).job, f"the Dask worker {address}: {result}")]
+        if worker.crew.status in ("lost", "cancelled"):
             # The rows never came, since all who had them are lost: it has not begun.
-            self._waiting.append(sent.job)
+            self._waiting.append(worker.sent.pop(turn).job)
             return []
-        return [Lost(sent.job, f"{address}: {type(result).__name__}: {result}"[:300])]
+        _raise_unlike(address, worker.crew)
+        # Its news may come later, or it is there and cannot be reached.
+        return list(self._give_up(worker, f"was lost: {result}"[:300]))
 
     def _lose(self, worker: _Worker, why: str) -> list[Lost]:
         lost = [
             Lost(sent.job, f"the Dask worker {worker.address} {why}") for sent in worker.running
         ]
         self._waiting.extend(sent.job for sent in worker.unbegun)
-        self._cancel(worker)
+        worker.sent.clear()
         return lost
+
+    def _give_up(self, worker: _Worker, why: str) -> list[Lost]:
+        """Have a worker started anew, and use it no more until then."""
+        worker.leaving = True
+        self._begin(self._restart(worker.address))
+        return self._lose(worker, why)
 
     def _overtime(self) -> list[Outcome | Lost]:
         """End the workers of jobs that have had their time and did not stop by themselves."""
@@ -243,13 +260,11 @@ class Cluster:
                 if sent.job.seconds and now > sent.began + sent.job.seconds + GRACE_SECONDS:
                     late.append(sent.job)
             if late:
-                worker.leaving = True
-                for lost in self._lose(worker, "was ended with another trial"):
+                for lost in self._give_up(worker, "was ended with another trial"):
                     if lost.job in late:
                         reason = f"stopped: longer than {lost.job.seconds:g} s"
                         lost = replace(lost, reason=reason, overtime=True)
                     ended.append(lost)
-                self._client.loop.add_callback(self._restart, worker.address)
         return ended
 
     def _place(self) -> None:
@@ -260,33 +275,22 @@ class Cluster:
             self._send(worker, self._waiting.popleft())
 
     def _send(self, worker: _Worker, job: Job) -> None:
-        if worker.rows.status in ("lost", "cancelled"):
+        if worker.crew.status in ("lost", "cancelled"):
             self._serve(worker)
-        key = f"tidegate-trial-{job.number}-{job.rung}-{uuid4().hex}"
-        future = self._ask(worker, key, work, job, worker.rows)
-        worker.sent[key] = _Sent(job, future)
-        self._client.loop.add_callback(self._follow, worker.address, key, future)
+        worker.sent[worker.turn] = _Sent(job)
+        self._begin(self._follow(worker, worker.turn, job))
+        worker.turn += 1
 
-    def _ask(self, worker: _Worker, key: str, task: Callable[..., Any], *given: Any) -> Any:
-        """Bind a task to a worker, and to no other."""
-        with warnings.catch_warnings():
-            # A checkpoint may be as large as it is; it is needed once, by this worker.
-            warnings.filterwarnings("ignore", "Sending large graph")
-            return self._client.submit(
-                task,
-                *given,
-                key=key,
-                workers=[worker.address],
-                allow_other_workers=False,
-                retries=0,
-                pure=False,
-            )
+    def _begin(self, call: Coroutine[Any, Any, None]) -> None:
+        """Have it run in the client's own thread.
 
-    def _cancel(self, worker: _Worker) -> None:
-        futures = [sent.future for sent in worker.sent.values()]
-        worker.sent.clear()
-        if futures and self._client.status == "running":
-            self._client.cancel(futures)
+        In no context: where the driver is itself in a worker of Dask's, an actor would answer to
+        that worker's thread.
+        """
+        if self._client.status == "running":
+            Context().run(self._client.loop.add_callback, lambda: call)
+        else:
+            call.close()
 
     def _scatter(self) -> None:
         assert self._folder is not None
@@ -301,16 +305,24 @@ class Cluster:
             raise _unlike("a worker", err) from err
 
     def _serve(self, worker: _Worker) -> None:
-        """Have a worker fetch the rows and keep them.
-
-        They are its own, by name: of copies of the same, Dask drops what nobody asks for just now.
-        """
+        """Have a worker fetch the rows and keep them."""
         if self._rows.status in ("lost", "cancelled"):
             self._scatter()
-        key = f"tidegate-rows-{uuid4().hex}"
-        worker.rows = self._ask(worker, key, receive, self._rows, versions())
+        worker.crew = self._client.submit(
+            Crew,
+            self._rows,
+            versions(),
+            worker.turn,
+            actor=True,
+            key=f"tidegate-crew-{uuid4().hex}",
+            workers=[worker.address],
+            allow_other_workers=False,
+            retries=0,
+            pure=False,
+        )
+        worker.actor = None
         address = worker.address
-        worker.rows.add_done_callback(lambda rows: self._news.put(("served", (address, rows))))
+        worker.crew.add_done_callback(lambda crew: self._news.put(("served", (address, crew))))
 
     def _refresh(self) -> list[Lost]:
         """Learn which workers there are."""
@@ -351,15 +363,25 @@ class Cluster:
         if news:
             self._news.put((news, event[1]["worker"]))
 
-    async def _follow(self, address: str, key: str, future: Any) -> None:
-        """Fetch an outcome as soon as there is one."""
+    async def _follow(self, worker: _Worker, turn: int, job: Job) -> None:
+        """Have a job run, and put its outcome among the news."""
         from distributed import CancelledError
 
+        result: Any
         try:
-            result = await self._client.gather(future, asynchronous=True)
+            with self._client.as_current():
+                worker.actor = worker.actor or await worker.crew
+                if turn not in worker.sent:
+                    return
+                result = await worker.actor.run(job, turn)
         except (Exception, CancelledError) as err:
             result = err
-        self._news.put(("ended", (address, key, result)))
+        self._news.put(("ended", (worker.address, turn, result)))
+
+    async def _forget(self, worker: _Worker, turn: int) -> None:
+        if worker.actor is not None:
+            with suppress(Exception), self._client.as_current():
+                await worker.actor.forget(turn)
 
     async def _restart(self, address: str) -> None:
         # Without a nanny nobody can; the worker is not used again.
@@ -381,29 +403,60 @@ def _unpack(rows: Data) -> Parcel:
     return Parcel(_each(rows, _as_mapped))
 
 
-def receive(parcel: Parcel, wanted: Mapping[str, str]) -> Parcel:
-    """Make a worker ready: what it keeps, and what it has loaded, before a job.
+class Crew:
+    """What a worker has of a sweep: the rows, and a queue for its threads.
 
     Raises
     ------
     ServiceError
         Its Python or its libraries are others than the driver's.
     """
-    if unlike := {name: mine for name, mine in versions().items() if mine != wanted[name]}:
-        raise ServiceError(
-            "Dask workers and the driver have the same Python and libraries",
-            found=", ".join(f"{name} {mine}, not {wanted[name]}" for name, mine in unlike.items()),
-            next_move="install on the worker what the driver has",
-        )
-    for module in ("sklearn.metrics", *(family.module for family in FAMILIES.values())):
-        import_module(module)
-    return parcel
 
+    def __init__(self, parcel: Parcel, wanted: Mapping[str, str], turn: int) -> None:
+        from distributed import get_worker
 
-def work(job: Job, parcel: Parcel) -> Outcome:
-    """Run a job in a thread of a worker, as a local worker would."""
-    with _threads().limit(limits=1):
-        return run(job, parcel.rows)
+        mine = versions()
+        if unlike := {name: found for name, found in mine.items() if found != wanted[name]}:
+            raise ServiceError(
+                "Dask workers and the driver have the same Python and libraries",
+                found=", ".join(
+                    f"{name} {there}, not {wanted[name]}" for name, there in unlike.items()
+                ),
+                next_move="install on the worker what the driver has",
+            )
+        for module in ("sklearn.metrics", *(family.module for family in FAMILIES.values())):
+            import_module(module)
+        self._rows = parcel.rows
+        self._threads = get_worker().executor
+        self._turn = turn
+        self._forgotten = 0
+
+    async def run(self, job: Job, turn: int) -> Outcome | str | None:
+        """Run a job, after those of earlier turns have begun; None if it was forgotten.
+
+        What its trial did not catch is told in words.
+        """
+        # They come on lines of their own, and a large one may be overtaken.
+        until = time.monotonic() + GRACE_SECONDS
+        while self._turn < turn and time.monotonic() < until:
+            await asyncio.sleep(0.001)
+        self._turn = max(self._turn, turn + 1)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fit, job, turn)
+
+    async def forget(self, turn: int) -> None:
+        """Begin nothing any more that came before this turn."""
+        self._forgotten = turn
+        self._turn = max(self._turn, turn)
+
+    def _fit(self, job: Job, turn: int) -> Outcome | str | None:
+        if turn < self._forgotten:
+            return None
+        try:
+            # As a local worker would.
+            with _threads().limit(limits=1):
+                return run(job, self._rows)
+        except Exception as err:
+            return f"{type(err).__name__}: {err}"[:300]
 
 
 def versions() -> dict[str, str]:
@@ -434,7 +487,7 @@ def _connect(address: str, opened: ExitStack) -> Any:
     opened.enter_context(_quiet())
     try:
         with warnings.catch_warnings():
-            # Of versions: `receive` says which matter.
+            # Of versions: a `Crew` says which matter.
             warnings.simplefilter("ignore")
             client = distributed.Client(
                 address, timeout=CONNECT_SECONDS, set_as_default=False, name="tidegate"
@@ -475,10 +528,13 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _raise_unlike(address: str, rows: Any) -> None:
-    if rows.status != "error":
+def _raise_unlike(address: str, crew: Any) -> None:
+    if crew.status != "error":
         return
-    err = rows.exception()
+    err = crew.exception()
+    if "Worker holding Actor was lost" in str(err):
+        # It was made, and went with its worker.
+        return
     if isinstance(err, ServiceError):
         raise ServiceError(err.rule, found=f"{address}: {err.found}", next_move=err.next_move)
     raise _unlike(address, err) from err
@@ -517,7 +573,7 @@ def _as_mapped(array: NDArray[Any]) -> NDArray[Any]:
 
 @lru_cache(maxsize=1)
 def _threads() -> Any:
-    """Find the thread pools; once, after `receive` has loaded what has some."""
+    """Find the thread pools; once, after a `Crew` has loaded what has some."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

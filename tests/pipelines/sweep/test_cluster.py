@@ -1,5 +1,6 @@
 """pipelines.sweep.cluster: the workers of a real Dask scheduler, on loopback."""
 
+import asyncio
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -272,18 +274,18 @@ def test_a_worker_is_lost(cluster: Cluster, machines: Machines, tmp_path: Path) 
 
 
 def test_dask_never_runs_a_job_again(cluster: Cluster, machines: Machines, tmp_path: Path) -> None:
-    """Each job may run on one worker and no other, be that one lost or not."""
+    """No job is a task of Dask's; what is, may run on one worker, be that one lost or not."""
     cluster.submit(job(0, here=str(tmp_path / "here"), there=str(tmp_path / "there")))
     bound = inside(
         machines,
         lambda dask_scheduler: [
             (len(task.worker_restrictions or ()), task.loose_restrictions, task.retries)
             for key, task in dask_scheduler.tasks.items()
-            if key.startswith("tidegate-trial")
+            if not key.startswith("tidegate-rows")
         ],
     )
     (tmp_path / "there").touch()
-    assert bound == [(1, False, 0)]
+    assert bound == [(1, False, 0)] * 2
     ended(cluster, 1)
 
 
@@ -344,6 +346,31 @@ def test_stopped(cluster: Cluster, tmp_path: Path) -> None:
     assert isinstance(outcome, Outcome)
     assert outcome.number == 1
     assert cluster.wait(0.5) == []
+
+
+def test_a_job_that_is_overtaken_comes_first() -> None:
+    """A worker takes its jobs in the order in which they were sent, and none that was stopped."""
+    crew = object.__new__(module.Crew)
+    crew._turn = crew._forgotten = 0
+    crew._rows = None
+    begun: list[int] = []
+
+    async def arrive() -> list[Any]:
+        later = asyncio.create_task(crew.run(job(1), 1))
+        await asyncio.sleep(0.05)
+        assert begun == []
+        outcomes = [await crew.run(job(0), 0), await later]
+        await crew.forget(3)
+        return [*outcomes, await crew.run(job(2), 2), await crew.run(job(3), 3)]
+
+    def fit(given: Job, rows: object) -> str:
+        begun.append(given.number)
+        return f"trial {given.number}"
+
+    with ThreadPoolExecutor(1) as crew._threads, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run", fit)
+        assert asyncio.run(arrive()) == ["trial 0", "trial 1", None, "trial 3"]
+    assert begun == [0, 1, 3]
 
 
 def test_a_large_checkpoint(cluster: Cluster) -> None:
