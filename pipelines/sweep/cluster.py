@@ -61,7 +61,7 @@ class _Sent:
 
 @dataclass
 class _Worker:
-    """A worker process, and its jobs in the order in which it takes them."""
+    """A worker process, and its jobs by their turns, in the order in which it takes them."""
 
     address: str
     threads: int
@@ -192,7 +192,7 @@ class Cluster:
         for worker in self._workers.values():
             if worker.sent:
                 worker.sent.clear()
-                self._begin(self._forget(worker, worker.turn))
+                self._begin(self._forget, worker, worker.turn)
 
     def _take(self, timeout: float) -> list[Outcome | Lost]:
         """Wait for news, and act on all there are; return what has ended."""
@@ -218,20 +218,20 @@ class Cluster:
         self._check()
         return ended
 
-    def _ended(self, address: str, turn: int, result: Any) -> list[Outcome | Lost]:
-        worker = self._workers.get(address)
-        if worker is None or turn not in worker.sent:
+    def _ended(self, worker: _Worker, turn: int, result: Any) -> list[Outcome | Lost]:
+        # Another may be at its address by now.
+        if self._workers.get(worker.address) is not worker or turn not in worker.sent:
             return []
         if isinstance(result, Outcome):
             del worker.sent[turn]
             return [result]
         if isinstance(result, str):
-            return [Lost(worker.sent.pop(turn).job, f"the Dask worker {address}: {result}")]
+            return [Lost(worker.sent.pop(turn).job, f"the Dask worker {worker.address}: {result}")]
         if worker.crew.status in ("lost", "cancelled"):
             # The rows never came, since all who had them are lost: it has not begun.
             self._waiting.append(worker.sent.pop(turn).job)
             return []
-        _raise_unlike(address, worker.crew)
+        _raise_unlike(worker.address, worker.crew)
         # Its news may come later, or it is there and cannot be reached.
         return list(self._give_up(worker, f"was lost: {result}"[:300]))
 
@@ -246,7 +246,7 @@ class Cluster:
     def _give_up(self, worker: _Worker, why: str) -> list[Lost]:
         """Have a worker started anew, and use it no more until then."""
         worker.leaving = True
-        self._begin(self._restart(worker.address))
+        self._begin(self._restart, worker.address)
         return self._lose(worker, why)
 
     def _overtime(self) -> list[Outcome | Lost]:
@@ -278,19 +278,17 @@ class Cluster:
         if worker.crew.status in ("lost", "cancelled"):
             self._serve(worker)
         worker.sent[worker.turn] = _Sent(job)
-        self._begin(self._follow(worker, worker.turn, job))
+        self._begin(self._follow, worker, worker.turn, job)
         worker.turn += 1
 
-    def _begin(self, call: Coroutine[Any, Any, None]) -> None:
-        """Have it run in the client's own thread.
+    def _begin(self, call: Callable[..., Coroutine[Any, Any, None]], *given: Any) -> None:
+        """Make a call in the client's own thread.
 
         In no context: where the driver is itself in a worker of Dask's, an actor would answer to
         that worker's thread.
         """
         if self._client.status == "running":
-            Context().run(self._client.loop.add_callback, lambda: call)
-        else:
-            call.close()
+            Context().run(self._client.loop.add_callback, call, *given)
 
     def _scatter(self) -> None:
         assert self._folder is not None
@@ -376,7 +374,7 @@ class Cluster:
                 result = await worker.actor.run(job, turn)
         except (Exception, CancelledError) as err:
             result = err
-        self._news.put(("ended", (worker.address, turn, result)))
+        self._news.put(("ended", (worker, turn, result)))
 
     async def _forget(self, worker: _Worker, turn: int) -> None:
         if worker.actor is not None:

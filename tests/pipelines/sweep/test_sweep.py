@@ -23,7 +23,7 @@ from pipelines.sweep.forkserver import ForkServer
 from pipelines.sweep.settings import TrainSettings
 from pipelines.sweep.sweep import SweepResult, sweep
 from pipelines.sweep.trial import Job, Trial
-from pipelines.sweep.workers import Workers
+from pipelines.sweep.workers import Workers, _forgets
 
 ROLES = Roles(("delay", "distance"), ("carrier",))
 ENDLESS = {"max_epochs": 10_000, "patience": 10**9, "prune": False}
@@ -90,19 +90,26 @@ def search(server: ForkServer, tmp_path: Path) -> Search:
         workers = Counting(Workers(count, server))
         if jobs is not None:
             workers.jobs = jobs
-        return sweep(
-            train,
-            label(train["late"].to_numpy(dtype=np.str_)),
-            validation,
-            label(validation["late"].to_numpy(dtype=np.str_)),
-            ROLES,
-            given,
-            folder=folder or tmp_path / f"sweep-{made['folders']}",
-            terms={"train": given.terms},
-            families=source and Families(source=Source("mine.py", source.encode())),
-            executor=workers,
-            on_trial=on_trial,
-        )
+        try:
+            return sweep(
+                train,
+                label(train["late"].to_numpy(dtype=np.str_)),
+                validation,
+                label(validation["late"].to_numpy(dtype=np.str_)),
+                ROLES,
+                given,
+                folder=folder or tmp_path / f"sweep-{made['folders']}",
+                terms={"train": given.terms},
+                families=source and Families(source=Source("mine.py", source.encode())),
+                executor=workers,
+                on_trial=on_trial,
+            )
+        finally:
+            # The server outlives it, so that its block cannot be left.
+            idle = list(workers._pids)
+            assert all(_forgets(line) for line in idle)
+            for line in idle:
+                workers._discard(line)
 
     return run
 
