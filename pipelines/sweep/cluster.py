@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field, fields, replace
@@ -41,6 +41,9 @@ NO_WORKERS_SECONDS = 60.0
 """Longest without any worker. A nanny starts a lost one anew within seconds; a machine that is
 away for longer is better waited for by nobody: the sweep is resumed."""
 
+REACH_SECONDS = 2.0
+"""Longest that a worker may take to answer the driver itself."""
+
 AHEAD = 1
 """Jobs that a worker is sent beside those it runs, to begin the next without a round trip."""
 
@@ -53,10 +56,14 @@ _RESUME = "`tidegate train --resume`"
 
 @dataclass
 class _Sent:
-    """A job on its way, and since when it has run at most."""
+    """A job on its way, and since when it has run at most.
+
+    One that was given to another worker keeps its place until its worker has answered.
+    """
 
     job: Job
     began: float | None = None
+    given_away: bool = False
 
 
 @dataclass
@@ -68,8 +75,13 @@ class _Worker:
     crew: Any = None
     actor: Any = None
     turn: int = 0
+    reached: bool = False
     sent: dict[int, _Sent] = field(default_factory=dict)
     leaving: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return not self.leaving and self.crew is not None and self.crew.status == "finished"
 
     @property
     def room(self) -> int:
@@ -80,8 +92,12 @@ class _Worker:
         return list(self.sent.values())[: self.threads]
 
     @property
-    def unbegun(self) -> list[_Sent]:
-        return list(self.sent.values())[self.threads :]
+    def unbegun(self) -> list[tuple[int, _Sent]]:
+        return [
+            (turn, sent)
+            for turn, sent in list(self.sent.items())[self.threads :]
+            if not sent.given_away
+        ]
 
 
 class Cluster:
@@ -191,8 +207,8 @@ class Cluster:
         self._waiting.clear()
         for worker in self._workers.values():
             if worker.sent:
+                self._begin(self._forget, worker, *worker.sent)
                 worker.sent.clear()
-                self._begin(self._forget, worker, worker.turn)
 
     def _take(self, timeout: float) -> list[Outcome | Lost]:
         """Wait for news, and act on all there are; return what has ended."""
@@ -222,6 +238,9 @@ class Cluster:
         # Another may be at its address by now.
         if self._workers.get(worker.address) is not worker or turn not in worker.sent:
             return []
+        if worker.sent[turn].given_away and (result is None or isinstance(result, Outcome | str)):
+            del worker.sent[turn]
+            return []
         if isinstance(result, Outcome):
             del worker.sent[turn]
             return [result]
@@ -229,7 +248,8 @@ class Cluster:
             return [Lost(worker.sent.pop(turn).job, f"the Dask worker {worker.address}: {result}")]
         if worker.crew.status in ("lost", "cancelled"):
             # The rows never came, since all who had them are lost: it has not begun.
-            self._waiting.append(worker.sent.pop(turn).job)
+            sent = worker.sent.pop(turn)
+            self._waiting.extend([] if sent.given_away else [sent.job])
             return []
         _raise_unlike(worker.address, worker.crew)
         # Its news may come later, or it is there and cannot be reached.
@@ -237,9 +257,11 @@ class Cluster:
 
     def _lose(self, worker: _Worker, why: str) -> list[Lost]:
         lost = [
-            Lost(sent.job, f"the Dask worker {worker.address} {why}") for sent in worker.running
+            Lost(sent.job, f"the Dask worker {worker.address} {why}")
+            for sent in worker.running
+            if not sent.given_away
         ]
-        self._waiting.extend(sent.job for sent in worker.unbegun)
+        self._waiting.extend(sent.job for _, sent in worker.unbegun)
         worker.sent.clear()
         return lost
 
@@ -273,6 +295,17 @@ class Cluster:
             if worker is None or worker.room <= 0:
                 return
             self._send(worker, self._waiting.popleft())
+        self._even_out()
+
+    def _even_out(self) -> None:
+        """Give a worker that has nothing to do a job that waits behind a long one elsewhere."""
+        takers = [w for w in self._workers.values() if w.ready and len(w.sent) < w.threads]
+        givers = [w for w in self._workers.values() if w.unbegun]
+        for taker, giver in zip(takers, givers, strict=False):
+            turn, sent = giver.unbegun[-1]
+            sent.given_away = True
+            self._begin(self._forget, giver, turn)
+            self._send(taker, sent.job)
 
     def _send(self, worker: _Worker, job: Job) -> None:
         if worker.crew.status in ("lost", "cancelled"):
@@ -297,7 +330,7 @@ class Cluster:
         # A new name each time: Dask may still be about to forget the old one.
         name = f"tidegate-rows-{uuid4().hex}"
         try:
-            self._rows = self._client.scatter({name: parcel})[name]
+            self._rows = self._client.scatter({name: parcel}, direct=False)[name]
         except Exception as err:
             self._check()
             raise _unlike("a worker", err) from err
@@ -330,6 +363,8 @@ class Cluster:
             ended += self._lose(self._workers.pop(address), "was lost")
         for address in known.keys() - self._workers.keys():
             self._workers[address] = _Worker(address, known[address]["nthreads"])
+            self._client.direct_to_workers = False
+            self._begin(self._reach, self._workers[address])
             if self._folder is not None:
                 self._serve(self._workers[address])
         self.count = sum(worker.threads + AHEAD for worker in self._workers.values())
@@ -361,6 +396,15 @@ class Cluster:
         if news:
             self._news.put((news, event[1]["worker"]))
 
+    async def _reach(self, worker: _Worker) -> None:
+        """Call workers without the scheduler between, if every one of them can be reached."""
+        with suppress(OSError, TimeoutError):
+            answer = self._client.rpc(worker.address).identity()
+            await asyncio.wait_for(answer, REACH_SECONDS)
+            worker.reached = True
+        workers = list(self._workers.values())
+        self._client.direct_to_workers = all(each.reached for each in workers)
+
     async def _follow(self, worker: _Worker, turn: int, job: Job) -> None:
         """Have a job run, and put its outcome among the news."""
         from distributed import CancelledError
@@ -371,15 +415,16 @@ class Cluster:
                 worker.actor = worker.actor or await worker.crew
                 if turn not in worker.sent:
                     return
-                result = await worker.actor.run(job, turn)
+                given_away = worker.sent[turn].given_away
+                result = None if given_away else await worker.actor.run(job, turn)
         except (Exception, CancelledError) as err:
             result = err
         self._news.put(("ended", (worker, turn, result)))
 
-    async def _forget(self, worker: _Worker, turn: int) -> None:
-        if worker.actor is not None:
-            with suppress(Exception), self._client.as_current():
-                await worker.actor.forget(turn)
+    async def _forget(self, worker: _Worker, *turns: int) -> None:
+        with suppress(Exception), self._client.as_current():
+            worker.actor = worker.actor or await worker.crew
+            await worker.actor.forget(turns)
 
     async def _restart(self, address: str) -> None:
         # Without a nanny nobody can; the worker is not used again.
@@ -427,7 +472,7 @@ class Crew:
         self._rows = parcel.rows
         self._threads = get_worker().executor
         self._turn = turn
-        self._forgotten = 0
+        self._forgotten: set[int] = set()
 
     async def run(self, job: Job, turn: int) -> Outcome | str | None:
         """Run a job, after those of earlier turns have begun; None if it was forgotten.
@@ -438,16 +483,21 @@ class Crew:
         until = time.monotonic() + GRACE_SECONDS
         while self._turn < turn and time.monotonic() < until:
             await asyncio.sleep(0.001)
-        self._turn = max(self._turn, turn + 1)
+        self._begun(turn)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._fit, job, turn)
 
-    async def forget(self, turn: int) -> None:
-        """Begin nothing any more that came before this turn."""
-        self._forgotten = turn
-        self._turn = max(self._turn, turn)
+    async def forget(self, turns: Iterable[int]) -> None:
+        """Begin these no more, where they have not begun, and wait for none of them."""
+        self._forgotten.update(turns)
+        self._begun(self._turn - 1)
+
+    def _begun(self, turn: int) -> None:
+        self._turn = max(self._turn, turn + 1)
+        while self._turn in self._forgotten:
+            self._turn += 1
 
     def _fit(self, job: Job, turn: int) -> Outcome | str | None:
-        if turn < self._forgotten:
+        if turn in self._forgotten:
             return None
         try:
             # As a local worker would.

@@ -248,6 +248,40 @@ def test_at_the_same_time(cluster: Cluster, machines: Machines, tmp_path: Path) 
     assert scattered(machines) == before
 
 
+def test_a_job_behind_a_long_one_goes_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
+    """A worker that has nothing left takes what waits at the other, and it is run once."""
+    endless, short, go = (str(tmp_path / name) for name in ("endless", "short", "go"))
+    workers = [id(worker) for worker in cluster._workers.values()]
+    cluster.submit(job(0, here=endless, there=go))
+    cluster.submit(job(1, here=short, there=endless))
+    waiting = [str(tmp_path / f"waiting-{number}") for number in (2, 3)]
+    for number, place in enumerate(waiting, 2):
+        cluster.submit(job(number, here=place, there=place))
+    found = ended(cluster, 3)
+    assert {outcome.number for outcome in found if isinstance(outcome, Outcome)} == {1, 2, 3}
+    assert cluster.idle == 2
+    Path(go).touch()
+    (outcome,) = ended(cluster, 1)
+    assert isinstance(outcome, Outcome)
+    assert outcome.number == 0
+    wait_for(lambda: cluster.wait(0.1) or cluster.idle == 4)
+    assert cluster.wait(0.5) == []
+    assert [id(worker) for worker in cluster._workers.values()] == workers
+    # The other one would have written its own there.
+    assert {Path(place).read_text() for place in waiting} == {Path(short).read_text()}
+
+
+def test_a_worker_out_of_reach(cluster: Cluster) -> None:
+    """Calls go through the scheduler as soon as the driver itself cannot reach every worker."""
+    wait_for(lambda: cluster._client.direct_to_workers)
+    cluster._workers["nobody"] = nobody = module._Worker("tcp://127.0.0.1:9", 1, leaving=True)
+    cluster._begin(cluster._reach, nobody)
+    wait_for(lambda: not cluster._client.direct_to_workers)
+    cluster.submit(job(0))
+    (outcome,) = ended(cluster, 1)
+    assert isinstance(outcome, Outcome)
+
+
 def test_a_worker_is_lost(cluster: Cluster, machines: Machines, tmp_path: Path) -> None:
     """Kill -9 loses the job that ran there; one not begun goes to the other, which is untouched.
 
@@ -351,7 +385,7 @@ def test_stopped(cluster: Cluster, tmp_path: Path) -> None:
 def test_a_job_that_is_overtaken_comes_first() -> None:
     """A worker takes its jobs in the order in which they were sent, and none that was stopped."""
     crew = object.__new__(module.Crew)
-    crew._turn = crew._forgotten = 0
+    crew._turn, crew._forgotten = 0, set()
     crew._rows = None
     begun: list[int] = []
 
@@ -360,8 +394,9 @@ def test_a_job_that_is_overtaken_comes_first() -> None:
         await asyncio.sleep(0.05)
         assert begun == []
         outcomes = [await crew.run(job(0), 0), await later]
-        await crew.forget(3)
-        return [*outcomes, await crew.run(job(2), 2), await crew.run(job(3), 3)]
+        await crew.forget([2, 4])
+        later = asyncio.create_task(crew.run(job(5), 5))
+        return [*outcomes, await crew.run(job(2), 2), await crew.run(job(3), 3), await later]
 
     def fit(given: Job, rows: object) -> str:
         begun.append(given.number)
@@ -369,8 +404,8 @@ def test_a_job_that_is_overtaken_comes_first() -> None:
 
     with ThreadPoolExecutor(1) as crew._threads, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run", fit)
-        assert asyncio.run(arrive()) == ["trial 0", "trial 1", None, "trial 3"]
-    assert begun == [0, 1, 3]
+        assert asyncio.run(arrive()) == ["trial 0", "trial 1", None, "trial 3", "trial 5"]
+    assert begun == [0, 1, 3, 5]
 
 
 def test_a_large_checkpoint(cluster: Cluster) -> None:
