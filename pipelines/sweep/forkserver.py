@@ -30,6 +30,10 @@ ONE_THREAD = dict.fromkeys(
 )
 """Products of small matrices gain nothing from threads, and workers would fight for cores."""
 
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": f"{2**25}", "MALLOC_TRIM_THRESHOLD_": f"{2**27}"}
+"""glibc gives what a trial has freed back to the system, and the next trial pays a page fault
+for each 4 kB of it; so a worker keeps up to 128 MiB."""
+
 _SIZE = 16
 
 Work = Callable[[Connection], None]
@@ -64,7 +68,7 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", program],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **ONE_THREAD},
+                env={**KEEP_MEMORY, **os.environ, **ONE_THREAD},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )

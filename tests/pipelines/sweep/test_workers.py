@@ -1,6 +1,8 @@
 """pipelines.sweep.workers and its fork server: processes that come, die and go."""
 
 import os
+import platform
+import resource
 import select
 import signal
 import socket
@@ -318,6 +320,21 @@ def test_one_thread_each(workers: Workers, deaf: Job) -> None:
         ["ps", "-o", "nlwp=", "-p", str(pid)], capture_output=True, text=True, check=True
     )
     assert int(threads.stdout) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_memory_is_used_again(workers: Workers, quick: Job) -> None:
+    """A trial of tens of megabytes leaves them to the next, which need not fault them in anew."""
+    wide = replace(quick, family="mlp", params={"layers": 2, "width": 1_000}, units=2)
+    faults = []
+    for number in range(4):
+        workers.submit(replace(wide, number=number))
+        assert isinstance(next_ended(workers), Outcome)
+        (worker,) = workers._pids.values()
+        fields = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()
+        faults.append(int(fields[7]) * resource.getpagesize() / 2**20)
+    assert faults[0] > 30
+    assert faults[3] - faults[2] < 5
 
 
 def test_nothing_is_left() -> None:
