@@ -398,7 +398,7 @@ class Cluster:
 
     async def _reach(self, worker: _Worker) -> None:
         """Call workers without the scheduler between, if every one of them can be reached."""
-        with suppress(OSError, TimeoutError):
+        with suppress(Exception):
             answer = self._client.rpc(worker.address).identity()
             await asyncio.wait_for(answer, REACH_SECONDS)
             worker.reached = True

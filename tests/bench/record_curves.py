@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from sweep.space import ALPHA, BATCHES, EPOCHS, LAYERS, MOMENTUM, RATE, WIDTHS, Params, draw
-from sweep.tables import TABLES, Matrices, write
+from sweep.tables import RACED, Matrices, write
 
 from pipelines.models.families import FAMILIES
 from pipelines.models.learner import Rows
@@ -130,7 +130,7 @@ def record(table: Matrices) -> dict[str, np.ndarray]:
 def main(names: list[str]) -> None:
     """Record the named tables, or all of them."""
     CURVES.mkdir(exist_ok=True)
-    for name in names or TABLES:
+    for name in names or RACED:
         with TemporaryDirectory() as folder:
             write(name, Path(folder))
             table = fewer(Matrices.load(Path(folder)))

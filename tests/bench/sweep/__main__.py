@@ -35,7 +35,7 @@ SECONDS = {"digits": 60.0, "flights": 120.0, "synthetic": 120.0}
 """After these a search is given up."""
 
 QUICK = ("digits",)
-COST_TABLE, COST_SECONDS = "synthetic", 60.0
+COST_TABLES, COST_SECONDS = ("synthetic", "synthetic-long"), 60.0
 LIBRARIES = ("scikit-learn", "numpy", "mlflow", "optuna")
 RIVALS = ("optuna-integration", "ray", "flaml")
 
@@ -51,9 +51,9 @@ def main() -> None:
     two_cores()
     with TemporaryDirectory(prefix="sweep-tables-") as made:
         work = Path(made)
-        names = given.tables or (QUICK if given.quick else tuple(tables.TABLES))
+        names = given.tables or (QUICK if given.quick else tuple(tables.RACED))
         if given.targets:
-            names = tuple(tables.TABLES)
+            names = tuple(tables.RACED)
         results: dict[str, Any]
         shapes = {name: tables.write(name, work / name) for name in names}
         if given.targets:
@@ -71,7 +71,7 @@ def main() -> None:
         if given.cost:
             # What was raced is another measurement, and stays as it is.
             results = json.loads(RESULTS.read_text())
-            results["cost"] = _cost(work, store)
+            results["cost"] = _costs(work, store)
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             print(report.write(results, report.PAGE))
             return
@@ -83,13 +83,13 @@ def main() -> None:
             "targets": {name: targets.targets()[name] for name in names},
             "seconds": {name: SECONDS[name] for name in names},
             "runs": [],
-            "cost": None,
+            "cost": [],
         }
         whole = not (given.quick or given.only or given.variants or given.tables)
         page = report.PAGE if whole else work / "page.md"
         keep = RESULTS if whole else given.keep
         if whole:
-            results["cost"] = _cost(work, store)
+            results["cost"] = _costs(work, store)
         for seed, runs in _race_all(entries, seeds, work, names, store):
             # A bench that is stopped keeps the seeds that all have raced with.
             results["seeds"].append(seed)
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cost", action="store_true", help="cost and scaling alone, anew")
     parser.add_argument("--variants", action="store_true", help="race other ways to set rivals up")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contestants, as module:Class")
-    parser.add_argument("--tables", nargs="+", choices=tuple(tables.TABLES), help="data sets")
+    parser.add_argument("--tables", nargs="+", choices=tuple(tables.RACED), help="data sets")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--keep", type=Path, help="where to keep the runs of a part of the bench")
     return parser.parse_args()
@@ -152,16 +152,25 @@ def _race_all(
             runs = []
 
 
-def _cost(work: Path, store: Path) -> dict[str, Any]:
-    scratch = work / "cost"
+def _costs(work: Path, store: Path) -> list[dict[str, Any]]:
+    found = []
+    for name in COST_TABLES:
+        if not (work / name).exists():
+            tables.write(name, work / name)
+        found.append(_cost(work / name, store))
+    return found
+
+
+def _cost(table: Path, store: Path) -> dict[str, Any]:
+    scratch = table / "cost"
     scratch.mkdir()
-    show("what a sweep costs beside its fits, and what more workers bring")
+    show(f"{table.name}: what a sweep costs beside its fits, and what more workers bring")
     subprocess.run(
         [
             sys.executable,
             "-m",
             "sweep.cost",
-            str(work / COST_TABLE),
+            str(table),
             str(scratch),
             f"sqlite:///{store}",
             str(COST_SECONDS),

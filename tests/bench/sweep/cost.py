@@ -73,13 +73,14 @@ def measure(table: Path, scratch: Path, store: str, seconds: float) -> dict[str,
             longest, alone = swept(trials, one)
             walls["wall_one_worker"].append(longest)
             told += [_told(each) for each in (result, same, alone)]
-            dask = _dask(lambda executor: swept(trials, executor))
+            dask = _dask(swept, trials)
             if not isinstance(dask, str):
                 walls["dask"].append(dask["wall"])
     walls["wall"] = [wall for wall, _ in logged]
     least = {name: min(each) for name, each in walls.items()}
     return {
         "table": table.name,
+        "rows": len(frames.train),
         "trials": trials,
         "epochs": sum(len(trial.curve) for trial in result.trials),
         **least,
@@ -172,7 +173,7 @@ def _fit(given: Any, tasks: Any, done: Any, measured: bool) -> None:
         done.put("fitted")
 
 
-def _dask(swept: Callable[[Any], tuple[float, Any]]) -> dict[str, Any] | str:
+def _dask(swept: Callable[[int, Any], tuple[float, Any]], trials: int) -> dict[str, Any] | str:
     """Return the wall on two Dask worker processes, or why there is none."""
     try:
         from dask.distributed import LocalCluster
@@ -186,8 +187,8 @@ def _dask(swept: Callable[[Any], tuple[float, Any]]) -> dict[str, Any] | str:
         ) as cluster,
         Cluster(cluster.scheduler_address) as executor,
     ):
-        swept(executor)
-        return {"wall": swept(executor)[0]}
+        swept(4, executor)
+        return {"wall": swept(trials, executor)[0]}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def write(results: Results, page: Path = PAGE) -> str:
             "",
             "## Cost and scaling",
             "",
-            _cost(results["cost"]),
+            _costs(results["cost"]),
             "",
             "## How",
             "",
@@ -146,9 +146,21 @@ def _winners(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _cost(cost: Mapping[str, Any] | None) -> str:
-    if cost is None:
+def _costs(costs: Sequence[Mapping[str, Any]]) -> str:
+    if not costs:
         return "Not measured in this run."
+    scoring = " and ".join(f"{cost['bare_scored'] / cost['bare'] - 1:.0%}" for cost in costs)
+    return "\n\n".join(
+        [
+            *map(_cost, costs),
+            f"To know the best epoch each one has to be scored, and that alone costs {scoring} of "
+            "the bare fits. The rest is the search itself, which shares these cores: a few "
+            "milliseconds a job, whatever a job takes.",
+        ]
+    )
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
     wall, one = cost["wall"], cost["wall_one_worker"]
     rows = [
         (
@@ -194,7 +206,9 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
         )
     spread = max(max(walls) / min(walls) for walls in cost["walls"].values()) - 1
     lines = [
-        f"A sweep of {cost['trials']} trials and {cost['epochs']:,} epochs on {cost['table']}. The "
+        f"A sweep of {cost['trials']:,} trials and {cost['epochs']:,} epochs on {cost['table']}, "
+        f"{cost['rows']:,} rows to learn from; an epoch takes "
+        f"{1000 * WORKERS * cost['bare'] / cost['epochs']:.0f} ms. The "
         f"trials are {'' if cost['same_trials'] else '**not** '}the same on one worker and on two. "
         f"Each figure is the least of {cost['rounds']}, taken by turns. The same was up to "
         f"{spread:.0%} slower in another round: a ratio is no surer than that.",

@@ -37,12 +37,12 @@ def digits() -> dict[str, Any]:
     return _random_sides(X, y, 400, 400)
 
 
-def synthetic() -> dict[str, Any]:
-    """Return five classes of 10,000 rows of 40 columns, half of them telling."""
+def synthetic(rows: int = 10_000) -> dict[str, Any]:
+    """Return five classes of so many rows of 40 columns, half of them telling."""
     from sklearn.datasets import make_classification
 
     X, y = make_classification(
-        10_000,
+        rows,
         40,
         n_informative=20,
         n_redundant=5,
@@ -52,7 +52,7 @@ def synthetic() -> dict[str, Any]:
         flip_y=0.05,
         random_state=0,
     )
-    return _random_sides(X, y, 2_000, 2_000)
+    return _random_sides(X, y, rows // 5, rows // 5)
 
 
 def flights() -> dict[str, Any]:
@@ -81,11 +81,13 @@ def flights() -> dict[str, Any]:
     }
 
 
-TABLES: dict[str, Callable[[], dict[str, Any]]] = {
+RACED: dict[str, Callable[[], dict[str, Any]]] = {
     "digits": digits,
     "flights": flights,
     "synthetic": synthetic,
 }
+TABLES = {**RACED, "synthetic-long": lambda: synthetic(100_000)}
+"""With one on which only the cost of a sweep is measured: its trials take ten times as long."""
 
 
 def write(name: str, folder: Path) -> dict[str, Any]:

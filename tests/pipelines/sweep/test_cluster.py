@@ -323,6 +323,17 @@ def test_dask_never_runs_a_job_again(cluster: Cluster, machines: Machines, tmp_p
     ended(cluster, 1)
 
 
+def test_no_worker_is_retired(cluster: Cluster, machines: Machines, tmp_path: Path) -> None:
+    """A cluster that shrinks by itself takes no worker from under a sweep."""
+    from distributed import Client
+
+    with Client(machines.address, set_as_default=False) as client:
+        workers = list(client.scheduler_info()["workers"])
+        assert client.retire_workers(workers) == {}
+        assert list(client.scheduler_info()["workers"]) == workers
+    meet(cluster, tmp_path)
+
+
 def test_every_worker_is_lost(cluster: Cluster, machines: Machines, tmp_path: Path) -> None:
     """When all who had the rows are gone, new workers are sent them again."""
     before = scattered(machines)
