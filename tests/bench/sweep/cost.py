@@ -58,8 +58,10 @@ def measure(table: Path, scratch: Path, store: str, seconds: float) -> dict[str,
     with workers() as two, workers(1) as one:
         swept(4, two)
         swept(4, one)
-        pilot, _ = swept(PILOT_TRIALS, two)
-        trials = max(PILOT_TRIALS, round(1.3 * PILOT_TRIALS * seconds / pilot))
+        trials = PILOT_TRIALS
+        # The first trials take longer than the later ones.
+        while (pilot := swept(trials, two)[0]) < seconds:
+            trials = round(1.1 * trials * seconds / pilot)
         walls: dict[str, list[float]] = defaultdict(list)
         logged, told = [], []
         dask: dict[str, Any] | str = ""
