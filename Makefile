@@ -72,7 +72,7 @@ bench-monitor: setup ## Measure how often drift errs, and how fast it is, beside
 bench-serve: setup ## Measure the service beside MLflow's own server (3 minutes)
 	$(BIN)/python tests/bench/serve.py
 
-bench-sweep: setup $(BENCH)/.done ## Measure the sweep beside others' (BENCH_FLAGS=--quick: 3 minutes of 60)
+bench-sweep: setup $(BENCH)/.done ## Measure the sweep beside others' (BENCH_FLAGS=--quick: 3 minutes of 75)
 	PYTHONPATH=tests/bench $(BIN)/python -m sweep $(BENCH_FLAGS)
 
 # The rivals have an environment of their own: nobody who uses tidegate needs one of them.

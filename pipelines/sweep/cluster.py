@@ -358,7 +358,7 @@ class Cluster:
     def _refresh(self) -> list[Lost]:
         """Learn which workers there are."""
         ended: list[Lost] = []
-        known: Mapping[str, Any] = self._client.scheduler_info()["workers"]
+        known: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         for address in self._workers.keys() - known.keys():
             ended += self._lose(self._workers.pop(address), "was lost")
         for address in known.keys() - self._workers.keys():

@@ -154,8 +154,8 @@ def _costs(costs: Sequence[Mapping[str, Any]]) -> str:
         [
             *map(_cost, costs),
             f"To know the best epoch each one has to be scored, and that alone costs {scoring} of "
-            "the bare fits. The rest is the search itself, which shares these cores: a few "
-            "milliseconds a job, whatever a job takes.",
+            "the bare fits. The rest is the search itself, which shares these cores, and workers "
+            "that wait for it or for each other.",
         ]
     )
 
